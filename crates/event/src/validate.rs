@@ -1,0 +1,171 @@
+//! Which decoded rows may be counted. Column at a time: the usual batch passes on a few minimum and maximum scans.
+
+use crate::Micros;
+use crate::wire::Reason;
+use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
+use arrow::compute::{max, min};
+use arrow::datatypes::{ArrowNumericType, Int32Type, Int64Type, TimestampMicrosecondType};
+
+/// How far ahead of our clock an event may be.
+pub const MAX_AHEAD_US: i64 = 5 * 60 * 1_000_000;
+/// How far an id's embedded time may lie from the event's time.
+pub const ID_TOLERANCE_US: i64 = 3_600_000_000;
+
+const MAX_TOKENS: i64 = 100_000_000; // ten times the largest context ever offered
+const MAX_NANOUSD: i64 = 1_000_000_000_000_000; // a million dollars for one request
+const MAX_DURATION_US: i64 = 7 * 86_400 * 1_000_000;
+const MAX_TOOLS: i32 = 100_000;
+const MAX_TEXT: i32 = 512;
+
+/// What the clock and the settings say at the time of checking.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The clock here.
+    pub now: Micros,
+    /// Events older than this are refused; `None` keeps all.
+    pub oldest: Option<Micros>,
+}
+
+/// The reason against each row, `None` for those to count. The first objection found is the one given.
+pub fn check(batch: &RecordBatch, limits: Limits) -> Vec<Option<Reason>> {
+    let mut verdict = vec![None; batch.num_rows()];
+    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        let name = field.name().as_str();
+        if let Some(values) = column.as_primitive_opt::<Int64Type>() {
+            let limit = match name {
+                n if n.ends_with("_us") => MAX_DURATION_US,
+                n if n.ends_with("_nanousd") => MAX_NANOUSD,
+                _ => MAX_TOKENS,
+            };
+            range(values, 0, limit, &mut verdict);
+        } else if let Some(values) = column.as_primitive_opt::<Int32Type>() {
+            range(values, 0, if name == "status" { 999 } else { MAX_TOOLS }, &mut verdict);
+        } else if let Some(texts) = column.as_string_opt::<i32>() {
+            if texts.value_data().len() > MAX_TEXT as usize || texts.len() > MAX_TEXT as usize {
+                for (row, ends) in texts.value_offsets().windows(2).enumerate() {
+                    if ends[1] - ends[0] > MAX_TEXT {
+                        object(&mut verdict, row, Reason::TextTooLong);
+                    }
+                }
+            }
+            if let Some(allowed) = allowed_values(name) {
+                for (row, text) in texts.iter().enumerate() {
+                    if !text.is_some_and(|text| allowed.contains(&text)) {
+                        object(&mut verdict, row, Reason::UnknownValue);
+                    }
+                }
+            }
+        }
+    }
+    times(batch, limits, &mut verdict);
+    wholes(batch, &mut verdict);
+    attempts(batch, &mut verdict);
+    verdict
+}
+
+fn object(verdict: &mut [Option<Reason>], row: usize, reason: Reason) {
+    verdict[row].get_or_insert(reason);
+}
+
+fn range<T: ArrowNumericType>(values: &PrimitiveArray<T>, low: T::Native, high: T::Native, verdict: &mut [Option<Reason>]) {
+    if min(values).is_none_or(|least| least >= low) && max(values).is_none_or(|most| most <= high) {
+        return;
+    }
+    for (row, value) in values.iter().enumerate() {
+        match value {
+            Some(value) if value < low => object(verdict, row, Reason::Negative),
+            Some(value) if value > high => object(verdict, row, Reason::Absurd),
+            _ => {}
+        }
+    }
+}
+
+fn allowed_values(field: &str) -> Option<&'static [&'static str]> {
+    match field {
+        "outcome" => Some(&["ok", "error", "cancelled", "rejected"]),
+        "refusal" => Some(&["none", "filtered", "declined", "declined_text"]),
+        "tool_choice" => Some(&["none", "auto", "required", "named"]),
+        "usage_source" => Some(&["provider", "estimated"]),
+        "finish_reason" => Some(&["stop", "tool_calls", "length", "", "content_filter", "error"]),
+        _ => None,
+    }
+}
+
+fn times(batch: &RecordBatch, limits: Limits, verdict: &mut [Option<Reason>]) {
+    let Some(ts) = batch.column_by_name("ts").and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>()) else { return };
+    let Some(ids) = batch.column_by_name("event_id").and_then(|c| c.as_fixed_size_binary_opt()) else { return };
+    for row in 0..batch.num_rows() {
+        let at = ts.value(row);
+        if at > limits.now.0.saturating_add(MAX_AHEAD_US) {
+            object(verdict, row, Reason::InTheFuture);
+        } else if at < 0 || limits.oldest.is_some_and(|oldest| at < oldest.0) {
+            object(verdict, row, Reason::TooOld);
+        }
+        let id = ids.value(row);
+        let millis = id[..6].iter().fold(0_i64, |ms, byte| (ms << 8) | i64::from(*byte));
+        if id[6] >> 4 != 7 || at.saturating_sub(millis * 1000).abs() > ID_TOLERANCE_US {
+            object(verdict, row, Reason::BadEventId);
+        }
+    }
+}
+
+/// Parts must not exceed their whole.
+fn wholes(batch: &RecordBatch, verdict: &mut [Option<Reason>]) {
+    let column = |name: &str| batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
+    let sums: [(&str, &[&str], bool); 4] = [
+        ("prompt_tokens", &["cached_tokens", "cache_write_tokens"], false),
+        ("prompt_tokens", &["image_prompt_tokens", "audio_prompt_tokens", "video_prompt_tokens"], false),
+        ("completion_tokens", &["reasoning_tokens"], false),
+        (
+            "cost_nanousd",
+            &[
+                "cost_prompt_nanousd",
+                "cost_cached_nanousd",
+                "cost_cache_write_nanousd",
+                "cost_completion_nanousd",
+                "cost_request_nanousd",
+                "cost_other_nanousd",
+            ],
+            true,
+        ),
+    ];
+    for (whole, parts, exact) in sums {
+        let Some(whole) = column(whole) else { continue };
+        let parts: Vec<_> = parts.iter().filter_map(|part| column(part)).collect();
+        for (row, slot) in verdict.iter_mut().enumerate() {
+            let sum = parts.iter().fold(0_i64, |sum, part| sum.saturating_add(part.value(row)));
+            let whole = whole.value(row);
+            if if exact { sum != whole } else { sum > whole } {
+                slot.get_or_insert(Reason::Inconsistent);
+            }
+        }
+    }
+}
+
+/// Nested attempts obey the same limits; an objection falls on the whole event.
+fn attempts(batch: &RecordBatch, verdict: &mut [Option<Reason>]) {
+    let Some(lists) = batch.column_by_name("failed_attempts").and_then(|c| c.as_list_opt::<i32>()) else { return };
+    let Some(items) = lists.values().as_struct_opt() else { return };
+    if items.is_empty() {
+        return;
+    }
+    for (row, ends) in lists.value_offsets().windows(2).enumerate() {
+        if ends[1] - ends[0] > 64 {
+            object(verdict, row, Reason::Absurd);
+        }
+        for item in ends[0] as usize..ends[1] as usize {
+            for (name, high) in [("latency_us", MAX_DURATION_US), ("cost_nanousd", MAX_NANOUSD)] {
+                match items.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>()).map(|c| c.value(item)) {
+                    Some(value) if value < 0 => object(verdict, row, Reason::Negative),
+                    Some(value) if value > high => object(verdict, row, Reason::Absurd),
+                    _ => {}
+                }
+            }
+            for texts in items.columns().iter().filter_map(|c| c.as_string_opt::<i32>()) {
+                if texts.value_length(item) > MAX_TEXT {
+                    object(verdict, row, Reason::TextTooLong);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What can go wrong in the lake, each with the way out.
+
+use deltalake::DeltaTableError;
+
+/// An error of the lake. The sentence says what, where and what to do; it never holds row content.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LakeError {
+    /// Another writer committed first: reload and check the offsets again.
+    #[error("table {table}: another writer committed first; offsets must be read again")]
+    Conflict {
+        /// Table name.
+        table: String,
+    },
+    /// The folder holds a lake this build cannot read.
+    #[error(
+        "table {table} does not have the columns this version of Tidemark writes ({detail}); \
+         the lake was written by another version: use that version, or another --data-dir"
+    )]
+    OtherVersion {
+        /// Table name.
+        table: String,
+        /// First difference found.
+        detail: String,
+    },
+    /// There is no such table.
+    #[error("there is no table {table} in this lake; known tables: {known}")]
+    NoSuchTable {
+        /// Table name.
+        table: String,
+        /// The tables that exist.
+        known: String,
+    },
+    /// No space left.
+    #[error("the disk under the lake is full: free some space or move the data folder, then start again; nothing accepted was lost")]
+    DiskFull,
+    /// The folder cannot be used.
+    #[error("the lake folder cannot be used: {0}")]
+    Folder(#[source] std::io::Error),
+    /// Delta failed.
+    #[error("table {table}: {source}")]
+    Delta {
+        /// Table name.
+        table: String,
+        /// Cause.
+        #[source]
+        source: Box<DeltaTableError>,
+    },
+    /// Arrow failed.
+    #[error("columnar data: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// Parquet failed.
+    #[error("parquet: {0}")]
+    Parquet(#[from] parquet::errors::ParquetError),
+    /// A query failed.
+    #[error("query: {0}")]
+    Query(#[from] datafusion::error::DataFusionError),
+    /// The store failed.
+    #[error("object store: {0}")]
+    Store(#[from] object_store::Error),
+}
+
+impl LakeError {
+    pub(crate) fn delta(table: &str, source: DeltaTableError) -> Self {
+        if matches!(&source, DeltaTableError::Transaction { source } if is_conflict(source)) {
+            return Self::Conflict { table: table.to_owned() };
+        }
+        if is_disk_full(&source) {
+            return Self::DiskFull;
+        }
+        Self::Delta { table: table.to_owned(), source: Box::new(source) }
+    }
+
+    pub(crate) fn store(source: object_store::Error) -> Self {
+        if is_disk_full(&source) { Self::DiskFull } else { Self::Store(source) }
+    }
+}
+
+fn is_conflict(error: &deltalake::kernel::transaction::TransactionError) -> bool {
+    use deltalake::kernel::transaction::TransactionError as T;
+    matches!(error, T::MaxCommitAttempts(_) | T::CommitConflict(_) | T::VersionAlreadyExists(_))
+}
+
+fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
