@@ -18,16 +18,29 @@ fn main() -> Result<(), Box<dyn Error>> {
     files.sort();
     let mut code = String::from("&[\n");
     for path in &files {
-        let name = path.file_stem().and_then(|stem| stem.to_str()).ok_or("a file name is not UTF-8")?;
-        writeln!(code, "    ({name:?}, include_str!({:?})),", path.to_str().ok_or("a path is not UTF-8")?)?;
+        let name = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .ok_or("a file name is not UTF-8")?;
+        writeln!(
+            code,
+            "    ({name:?}, include_str!({:?})),",
+            path.to_str().ok_or("a path is not UTF-8")?
+        )?;
     }
     code.push(']');
-    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("rankings.rs"), code)?;
+    fs::write(
+        PathBuf::from(env::var("OUT_DIR")?).join("rankings.rs"),
+        code,
+    )?;
     directive(&format!("cargo::rerun-if-changed={}", folder.display()));
     Ok(())
 }
 
-#[allow(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
+#[allow(
+    clippy::print_stdout,
+    reason = "this is how a build script speaks to cargo"
+)]
 fn directive(line: &str) {
     println!("{line}");
 }

@@ -1,10 +1,10 @@
--- What a board's window holds in all, shown or not. Reads `account_volumes`, the result of _accounts.sql.
+-- What a board's window holds in all, whether it has a place or not. Reads `account_volumes`.
 SELECT
   coalesce(sum(tokens), 0)                                      AS tokens,
   coalesce(sum(requests), 0)                                    AS requests,
   coalesce(sum(spend_nanousd), 0)                               AS spend_nanousd,
   count(DISTINCT account_id)                                    AS accounts,
-  coalesce(sum(CASE WHEN tokens > $cap THEN CAST($cap AS BIGINT) ELSE tokens END), 0) AS capped_tokens,
+  coalesce(sum(capped_tokens), 0)                               AS capped_tokens,
   coalesce(sum(simulated_requests), 0)                          AS simulated_requests,
   CASE WHEN sum(requests) > 0
     THEN CAST(sum(simulated_requests) AS DOUBLE) / CAST(sum(requests) AS DOUBLE) ELSE 0.0 END AS simulated_share

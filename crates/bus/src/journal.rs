@@ -277,7 +277,8 @@ impl Journal {
     ///
     /// A consumer calls this at start with the offset it has committed elsewhere. If the journal is
     /// younger than that (its folder was lost or restored), new records would otherwise get offsets
-    /// that the consumer takes for done.
+    /// that the consumer takes for done. To a reader that comes from below, the offsets passed over
+    /// read as damaged.
     pub fn advance_to(&self, partition: u32, offset: u64) -> Result<(), JournalError> {
         if self.inner.queue.is_some() && self.end_offset(partition) >= offset {
             return Ok(());

@@ -7,7 +7,7 @@
 //! 2. The writer takes everything that is queued as one group, gives each record the next offset of
 //!    its partition, and frames it: a header with its own checksum, then the payload (`record`).
 //! 3. The group is written to the end of each touched partition's last segment, a file named by its
-//!    first offset (`segment`), and each touched partition is synced once.
+//!    first offset (`segment`), and each touched partition is synced once, all at the same time (`writer`, `lane`).
 //! 4. Only then do readers see it, does [`Journal::appended`] tick, and are its callers answered.
 //! 5. A [`Reader`] walks the segments in order, checks both checksums, and hands payloads out as
 //!    slices of what it read. Damage is passed over and reported as [`Read::Damaged`], with the
@@ -18,7 +18,9 @@
 //! # Rules
 //!
 //! - **Acknowledged means synced.** A sync that fails is never tried again; the journal stops writing.
-//! - **What was acknowledged is never cut off.** Opening only cuts bytes that cannot be whole records.
+//! - **What was acknowledged is never cut off.** Opening only cuts bytes that cannot be whole records;
+//!   a last record whose header has more than one wrong bit looks like that, see
+//!   [`Journal::advance_to`] for why a consumer is still safe.
 //! - **Offsets are dense and never given out twice**, so a gap is a loss and is reported as one.
 //! - **Full is an answer.** Beyond `max_bytes`, or on a full disk, append says so and leaves no half group.
 //! - **One writer**, kept by a lock on the folder. Readers in other processes need none.
@@ -42,6 +44,7 @@
 mod error;
 mod faults;
 mod journal;
+mod lane;
 mod reader;
 mod record;
 mod recover;

@@ -101,6 +101,10 @@ pub(crate) fn find_magic(bytes: &[u8], from: usize) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should fail loudly"
+)]
 mod tests {
     use super::*;
 

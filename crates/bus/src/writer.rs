@@ -2,25 +2,23 @@
 //! once, shows it to readers and only then acknowledges.
 
 use std::mem;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::error::JournalError;
-use crate::faults::{crash_point, is_set};
-use crate::record::{self, HEADER};
+use crate::faults::crash_point;
+use crate::lane::{Failed, Lane};
+use crate::record::HEADER;
 use crate::segment::{self, SegmentFile};
 use crate::state::{Counters, Shared, Span};
 
 /// A group stops growing here, so that one slow sync does not delay the first caller without end.
 const GROUP_BYTES: u64 = 16 << 20;
-
-/// Buffers that grew beyond this in a busy moment are given back.
-const KEEP_BUFFER: usize = 4 << 20;
 
 pub(crate) type Answer = oneshot::Sender<Result<(), JournalError>>;
 
@@ -74,38 +72,12 @@ pub(crate) struct Writer {
     poison: Option<String>,
 }
 
-/// The writer's side of one partition.
-struct Lane {
-    active: SegmentFile,
-    /// Offset of the next record.
-    next: u64,
-    /// What the current group adds: bytes for the active segment, then for each further one.
-    staged: Vec<Staged>,
-    /// Segments this group completed, kept until the group is durable so that it can be undone.
-    completed: Vec<SegmentFile>,
-    /// Length of the segment that was active when the group began.
-    mark: u64,
-    spare: Vec<u8>,
-}
-
-struct Staged {
-    base: u64,
-    bytes: Vec<u8>,
-}
-
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, limits: Limits, actives: Vec<SegmentFile>) -> Self {
         let lanes = actives
             .into_iter()
             .zip(&shared.partitions)
-            .map(|(active, partition)| Lane {
-                next: partition.view().end,
-                mark: active.len,
-                active,
-                staged: Vec::new(),
-                completed: Vec::new(),
-                spare: Vec::new(),
-            })
+            .map(|(active, partition)| Lane::new(active, partition.view().end))
             .collect();
         Self {
             shared,
@@ -231,13 +203,48 @@ impl Writer {
         }
         crash_point("journal::after_write");
         crash_point("journal::before_sync");
-        for lane in self.lanes.iter_mut().filter(|lane| lane.touched()) {
-            if let Err(error) = lane.active.sync() {
-                return Err(self.poison(&error));
-            }
+        if let Err(error) = self.sync() {
+            return Err(self.poison(&error));
         }
         crash_point("journal::after_sync");
         Ok(())
+    }
+
+    /// Syncs every touched partition, all at the same time: the file system then shares one commit
+    /// and one flush of the disk among them, where one after the other each would pay its own.
+    fn sync(&mut self) -> Result<(), JournalError> {
+        let lanes = self.lanes.iter_mut().enumerate();
+        let mut touched = lanes.filter(|(_, lane)| lane.touched());
+        let Some((_, first)) = touched.next() else {
+            return Ok(());
+        };
+        let mut left = Vec::new();
+        let outcome: Result<(), JournalError> = thread::scope(|scope| {
+            let mut helpers = Vec::new();
+            for (nth, lane) in touched {
+                let helper = thread::Builder::new().name("journal-sync".to_owned());
+                match helper.spawn_scoped(scope, || lane.active.sync()) {
+                    Ok(helper) => helpers.push(helper),
+                    Err(_) => left.push(nth),
+                }
+            }
+            let first = first.active.sync();
+            helpers.into_iter().fold(first, |outcome, helper| {
+                let ended = helper.join().unwrap_or_else(|_| {
+                    Err(JournalError::Poisoned {
+                        reason: "a thread that synced a partition died".to_owned(),
+                    })
+                });
+                outcome.and(ended)
+            })
+        });
+        // No thread to be had: after the others is slower, but as good.
+        let lanes = self.lanes.iter_mut().enumerate();
+        lanes
+            .filter(|(nth, _)| left.contains(nth))
+            .fold(outcome, |outcome, (_, lane)| {
+                outcome.and_then(|()| lane.active.sync())
+            })
     }
 
     /// Takes a half-written group back, so that it leaves neither records nor gaps.
@@ -373,120 +380,6 @@ impl Writer {
         self.shared.poisoned.store(true, Ordering::Relaxed);
         self.poison = Some(reason.clone());
         JournalError::Poisoned { reason }
-    }
-}
-
-struct Failed {
-    error: JournalError,
-    at_sync: bool,
-}
-
-impl Failed {
-    fn writing(error: JournalError) -> Self {
-        Self {
-            error,
-            at_sync: false,
-        }
-    }
-
-    fn syncing(error: JournalError) -> Self {
-        Self {
-            error,
-            at_sync: true,
-        }
-    }
-}
-
-impl Lane {
-    fn touched(&self) -> bool {
-        self.active.len != self.mark || !self.completed.is_empty()
-    }
-
-    fn stage(&mut self, now: i64, payload: &[u8], segment_bytes: u64) {
-        if self.staged.is_empty() {
-            self.mark = self.active.len;
-            self.staged.push(Staged {
-                base: self.active.base,
-                bytes: mem::take(&mut self.spare),
-            });
-        }
-        let already = if self.staged.len() == 1 {
-            self.active.len
-        } else {
-            0
-        };
-        let filled = already + self.staged.last().map_or(0, |part| part.bytes.len()) as u64;
-        if filled > 0 && filled + (HEADER + payload.len()) as u64 > segment_bytes {
-            self.staged.push(Staged {
-                base: self.next,
-                bytes: Vec::new(),
-            });
-        }
-        if let Some(part) = self.staged.last_mut() {
-            record::push(&mut part.bytes, self.next, now, payload);
-            self.next += 1;
-        }
-    }
-
-    fn write(&mut self, dir: &Path) -> Result<(), Failed> {
-        for (nth, mut part) in mem::take(&mut self.staged).into_iter().enumerate() {
-            if nth > 0 {
-                // Complete before the next one exists: recovery relies on whole older segments.
-                self.active.sync().map_err(Failed::syncing)?;
-                if is_set("bug::skip_fsync") {
-                    let path = self.active.path().to_owned();
-                    self.active
-                        .write_back()
-                        .map_err(|e| Failed::writing(JournalError::io("write", &path, e)))?;
-                }
-                let fresh = SegmentFile::create(dir, part.base).map_err(Failed::writing)?;
-                self.completed.push(mem::replace(&mut self.active, fresh));
-            }
-            self.active.write(&part.bytes).map_err(Failed::writing)?;
-            if nth == 0 && part.bytes.capacity() <= KEEP_BUFFER {
-                part.bytes.clear();
-                self.spare = part.bytes;
-            }
-        }
-        Ok(())
-    }
-
-    fn undo(&mut self, dir: &Path, next: u64) -> Result<(), JournalError> {
-        self.staged.clear();
-        self.next = next;
-        let mut fresh = mem::take(&mut self.completed).into_iter();
-        if let Some(first) = fresh.next() {
-            let last = mem::replace(&mut self.active, first);
-            for made in fresh.chain([last]) {
-                segment::remove(made.path())?;
-            }
-            segment::sync_dir(dir)?;
-        }
-        // Also when nothing was counted: a failed write may have put some bytes into the file.
-        self.active.cut_back(self.mark.min(self.active.len))
-    }
-
-    /// Brings the readers' list up to date; answers by how many bytes it grew.
-    fn publish(&mut self, spans: &mut Vec<Span>) -> u64 {
-        let mut grown = 0;
-        let completed = mem::take(&mut self.completed);
-        for file in completed.iter().chain([&self.active]) {
-            match spans.last_mut().filter(|span| span.base == file.base) {
-                Some(span) => {
-                    grown += file.len - span.len;
-                    span.len = file.len;
-                }
-                None => {
-                    grown += file.len;
-                    spans.push(Span {
-                        base: file.base,
-                        len: file.len,
-                    });
-                }
-            }
-        }
-        self.mark = self.active.len;
-        grown
     }
 }
 

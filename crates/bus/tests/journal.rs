@@ -1,4 +1,9 @@
 //! What a journal promises when nothing is broken: order, offsets, bounds, following.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on should fail loudly"
+)]
 
 use std::path::Path;
 use std::thread;
@@ -52,7 +57,7 @@ proptest! {
     ) {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = open(dir.path());
-        let mut expected = vec![Vec::new(), Vec::new()];
+        let mut expected = [Vec::new(), Vec::new()];
         for (nth, group) in groups.into_iter().enumerate() {
             for (partition, payload) in &group {
                 expected[*partition as usize].push(payload.clone());

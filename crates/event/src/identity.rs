@@ -50,7 +50,11 @@ impl<'de> Deserialize<'de> for Micros {
             Time::Micros(us) => Ok(Self(us)),
             Time::Text(text) => DateTime::parse_from_rfc3339(&text)
                 .map(|t| Self(t.timestamp_micros()))
-                .map_err(|_| D::Error::custom("ts: expected RFC 3339 (2026-11-23T04:08:55Z) or integer microseconds")),
+                .map_err(|_| {
+                    D::Error::custom(
+                        "ts: expected RFC 3339 (2026-11-23T04:08:55Z) or integer microseconds",
+                    )
+                }),
         }
     }
 }
@@ -69,7 +73,8 @@ impl EventId {
     /// A fresh id for a request that arrived at `ts`.
     pub fn fresh(ts: Micros) -> Self {
         let ms = ts.0.max(0) as u64 / 1000;
-        let stamp = uuid::Timestamp::from_unix(uuid::NoContext, ms / 1000, (ms % 1000) as u32 * 1_000_000);
+        let stamp =
+            uuid::Timestamp::from_unix(uuid::NoContext, ms / 1000, (ms % 1000) as u32 * 1_000_000);
         Self(uuid::Uuid::new_v7(stamp).into_bytes())
     }
 
@@ -78,14 +83,23 @@ impl EventId {
         let ms = ts.0.max(0) as u64 / 1000;
         let seed = xxhash_rust::xxh64::xxh64(source, 0);
         let mut tail = [0_u8; 10];
-        tail[..8].copy_from_slice(&xxhash_rust::xxh64::xxh64(&place.to_be_bytes(), seed).to_be_bytes());
-        tail[8..].copy_from_slice(&xxhash_rust::xxh64::xxh64(&place.to_be_bytes(), !seed).to_be_bytes()[..2]);
-        Self(uuid::Builder::from_unix_timestamp_millis(ms, &tail).into_uuid().into_bytes())
+        tail[..8]
+            .copy_from_slice(&xxhash_rust::xxh64::xxh64(&place.to_be_bytes(), seed).to_be_bytes());
+        tail[8..].copy_from_slice(
+            &xxhash_rust::xxh64::xxh64(&place.to_be_bytes(), !seed).to_be_bytes()[..2],
+        );
+        Self(
+            uuid::Builder::from_unix_timestamp_millis(ms, &tail)
+                .into_uuid()
+                .into_bytes(),
+        )
     }
 
     /// The embedded time, in milliseconds.
     pub fn unix_millis(self) -> i64 {
-        self.0[..6].iter().fold(0, |ms, byte| (ms << 8) | i64::from(*byte))
+        self.0[..6]
+            .iter()
+            .fold(0, |ms, byte| (ms << 8) | i64::from(*byte))
     }
 }
 
@@ -111,7 +125,8 @@ impl Serialize for EventId {
 impl<'de> Deserialize<'de> for EventId {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
-        text.parse().map_err(|_| D::Error::custom("event_id: expected a UUID"))
+        text.parse()
+            .map_err(|_| D::Error::custom("event_id: expected a UUID"))
     }
 }
 

@@ -1,6 +1,5 @@
 //! Which decoded rows may be counted. Column at a time: the usual batch passes on a few minimum and maximum scans.
 
-use crate::Micros;
 use crate::wire::Reason;
 use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
 use arrow::compute::{max, min};
@@ -17,17 +16,17 @@ const MAX_DURATION_US: i64 = 7 * 86_400 * 1_000_000;
 const MAX_TOOLS: i32 = 100_000;
 const MAX_TEXT: i32 = 512;
 
-/// What the clock and the settings say at the time of checking.
+/// Against what times are checked. The journal's clock, not the reader's, so that reading again gives the same verdict.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// The clock here.
-    pub now: Micros,
-    /// Events older than this are refused; `None` keeps all.
-    pub oldest: Option<Micros>,
+pub struct Limits<'a> {
+    /// For each row, when the journal took it in, microseconds.
+    pub arrived: &'a [i64],
+    /// Events older than this at arrival are refused; `None` keeps all.
+    pub retention_us: Option<i64>,
 }
 
 /// The reason against each row, `None` for those to count. The first objection found is the one given.
-pub fn check(batch: &RecordBatch, limits: Limits) -> Vec<Option<Reason>> {
+pub fn check(batch: &RecordBatch, limits: Limits<'_>) -> Vec<Option<Reason>> {
     let mut verdict = vec![None; batch.num_rows()];
     for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
         let name = field.name().as_str();
@@ -39,7 +38,12 @@ pub fn check(batch: &RecordBatch, limits: Limits) -> Vec<Option<Reason>> {
             };
             range(values, 0, limit, &mut verdict);
         } else if let Some(values) = column.as_primitive_opt::<Int32Type>() {
-            range(values, 0, if name == "status" { 999 } else { MAX_TOOLS }, &mut verdict);
+            range(
+                values,
+                0,
+                if name == "status" { 999 } else { MAX_TOOLS },
+                &mut verdict,
+            );
         } else if let Some(texts) = column.as_string_opt::<i32>() {
             if texts.value_data().len() > MAX_TEXT as usize || texts.len() > MAX_TEXT as usize {
                 for (row, ends) in texts.value_offsets().windows(2).enumerate() {
@@ -67,7 +71,12 @@ fn object(verdict: &mut [Option<Reason>], row: usize, reason: Reason) {
     verdict[row].get_or_insert(reason);
 }
 
-fn range<T: ArrowNumericType>(values: &PrimitiveArray<T>, low: T::Native, high: T::Native, verdict: &mut [Option<Reason>]) {
+fn range<T: ArrowNumericType>(
+    values: &PrimitiveArray<T>,
+    low: T::Native,
+    high: T::Native,
+    verdict: &mut [Option<Reason>],
+) {
     if min(values).is_none_or(|least| least >= low) && max(values).is_none_or(|most| most <= high) {
         return;
     }
@@ -86,23 +95,47 @@ fn allowed_values(field: &str) -> Option<&'static [&'static str]> {
         "refusal" => Some(&["none", "filtered", "declined", "declined_text"]),
         "tool_choice" => Some(&["none", "auto", "required", "named"]),
         "usage_source" => Some(&["provider", "estimated"]),
-        "finish_reason" => Some(&["stop", "tool_calls", "length", "", "content_filter", "error"]),
+        "finish_reason" => Some(&[
+            "stop",
+            "tool_calls",
+            "length",
+            "",
+            "content_filter",
+            "error",
+        ]),
         _ => None,
     }
 }
 
-fn times(batch: &RecordBatch, limits: Limits, verdict: &mut [Option<Reason>]) {
-    let Some(ts) = batch.column_by_name("ts").and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>()) else { return };
-    let Some(ids) = batch.column_by_name("event_id").and_then(|c| c.as_fixed_size_binary_opt()) else { return };
+fn times(batch: &RecordBatch, limits: Limits<'_>, verdict: &mut [Option<Reason>]) {
+    let Some(ts) = batch
+        .column_by_name("ts")
+        .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>())
+    else {
+        return;
+    };
+    let Some(ids) = batch
+        .column_by_name("event_id")
+        .and_then(|c| c.as_fixed_size_binary_opt())
+    else {
+        return;
+    };
     for row in 0..batch.num_rows() {
         let at = ts.value(row);
-        if at > limits.now.0.saturating_add(MAX_AHEAD_US) {
+        let arrived = limits.arrived.get(row).copied().unwrap_or(i64::MAX);
+        if at > arrived.saturating_add(MAX_AHEAD_US) {
             object(verdict, row, Reason::InTheFuture);
-        } else if at < 0 || limits.oldest.is_some_and(|oldest| at < oldest.0) {
+        } else if at < 0
+            || limits
+                .retention_us
+                .is_some_and(|retention| at < arrived.saturating_sub(retention))
+        {
             object(verdict, row, Reason::TooOld);
         }
         let id = ids.value(row);
-        let millis = id[..6].iter().fold(0_i64, |ms, byte| (ms << 8) | i64::from(*byte));
+        let millis = id[..6]
+            .iter()
+            .fold(0_i64, |ms, byte| (ms << 8) | i64::from(*byte));
         if id[6] >> 4 != 7 || at.saturating_sub(millis * 1000).abs() > ID_TOLERANCE_US {
             object(verdict, row, Reason::BadEventId);
         }
@@ -111,10 +144,26 @@ fn times(batch: &RecordBatch, limits: Limits, verdict: &mut [Option<Reason>]) {
 
 /// Parts must not exceed their whole.
 fn wholes(batch: &RecordBatch, verdict: &mut [Option<Reason>]) {
-    let column = |name: &str| batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
+    let column = |name: &str| {
+        batch
+            .column_by_name(name)
+            .and_then(|c| c.as_primitive_opt::<Int64Type>())
+    };
     let sums: [(&str, &[&str], bool); 4] = [
-        ("prompt_tokens", &["cached_tokens", "cache_write_tokens"], false),
-        ("prompt_tokens", &["image_prompt_tokens", "audio_prompt_tokens", "video_prompt_tokens"], false),
+        (
+            "prompt_tokens",
+            &["cached_tokens", "cache_write_tokens"],
+            false,
+        ),
+        (
+            "prompt_tokens",
+            &[
+                "image_prompt_tokens",
+                "audio_prompt_tokens",
+                "video_prompt_tokens",
+            ],
+            false,
+        ),
         ("completion_tokens", &["reasoning_tokens"], false),
         (
             "cost_nanousd",
@@ -133,7 +182,9 @@ fn wholes(batch: &RecordBatch, verdict: &mut [Option<Reason>]) {
         let Some(whole) = column(whole) else { continue };
         let parts: Vec<_> = parts.iter().filter_map(|part| column(part)).collect();
         for (row, slot) in verdict.iter_mut().enumerate() {
-            let sum = parts.iter().fold(0_i64, |sum, part| sum.saturating_add(part.value(row)));
+            let sum = parts
+                .iter()
+                .fold(0_i64, |sum, part| sum.saturating_add(part.value(row)));
             let whole = whole.value(row);
             if if exact { sum != whole } else { sum > whole } {
                 slot.get_or_insert(Reason::Inconsistent);
@@ -144,8 +195,15 @@ fn wholes(batch: &RecordBatch, verdict: &mut [Option<Reason>]) {
 
 /// Nested attempts obey the same limits; an objection falls on the whole event.
 fn attempts(batch: &RecordBatch, verdict: &mut [Option<Reason>]) {
-    let Some(lists) = batch.column_by_name("failed_attempts").and_then(|c| c.as_list_opt::<i32>()) else { return };
-    let Some(items) = lists.values().as_struct_opt() else { return };
+    let Some(lists) = batch
+        .column_by_name("failed_attempts")
+        .and_then(|c| c.as_list_opt::<i32>())
+    else {
+        return;
+    };
+    let Some(items) = lists.values().as_struct_opt() else {
+        return;
+    };
     if items.is_empty() {
         return;
     }
@@ -154,14 +212,25 @@ fn attempts(batch: &RecordBatch, verdict: &mut [Option<Reason>]) {
             object(verdict, row, Reason::Absurd);
         }
         for item in ends[0] as usize..ends[1] as usize {
-            for (name, high) in [("latency_us", MAX_DURATION_US), ("cost_nanousd", MAX_NANOUSD)] {
-                match items.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>()).map(|c| c.value(item)) {
+            for (name, high) in [
+                ("latency_us", MAX_DURATION_US),
+                ("cost_nanousd", MAX_NANOUSD),
+            ] {
+                match items
+                    .column_by_name(name)
+                    .and_then(|c| c.as_primitive_opt::<Int64Type>())
+                    .map(|c| c.value(item))
+                {
                     Some(value) if value < 0 => object(verdict, row, Reason::Negative),
                     Some(value) if value > high => object(verdict, row, Reason::Absurd),
                     _ => {}
                 }
             }
-            for texts in items.columns().iter().filter_map(|c| c.as_string_opt::<i32>()) {
+            for texts in items
+                .columns()
+                .iter()
+                .filter_map(|c| c.as_string_opt::<i32>())
+            {
                 if texts.value_length(item) > MAX_TEXT {
                     object(verdict, row, Reason::TextTooLong);
                 }

@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use arrow_avro::codec::Tz;
 use arrow_avro::reader::{Decoder, ReaderBuilder};
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
 use std::collections::HashMap;
@@ -127,8 +128,14 @@ impl Writer {
 fn fingerprint_of(name: &str, json: &str) -> Result<u64, SchemaError> {
     match AvroSchema::new(json.to_owned()).fingerprint(FingerprintAlgorithm::Rabin) {
         Ok(Fingerprint::Rabin(value)) => Ok(value),
-        Ok(_) => Err(SchemaError { name: name.to_owned(), source: ArrowError::SchemaError("unexpected fingerprint".into()) }),
-        Err(source) => Err(SchemaError { name: name.to_owned(), source }),
+        Ok(_) => Err(SchemaError {
+            name: name.to_owned(),
+            source: ArrowError::SchemaError("unexpected fingerprint".into()),
+        }),
+        Err(source) => Err(SchemaError {
+            name: name.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -159,14 +166,25 @@ impl Reader {
     /// # Errors
     /// When one of them is no Avro schema or cannot be resolved against the current one.
     pub fn new(older_or_newer: &[(String, String)]) -> Result<Self, SchemaError> {
-        let mut known = vec![(fingerprint_of("usage_event", WIRE_SCHEMA)?, WIRE_SCHEMA.to_owned())];
+        let mut known = vec![(
+            fingerprint_of("usage_event", WIRE_SCHEMA)?,
+            WIRE_SCHEMA.to_owned(),
+        )];
         for (name, json) in older_or_newer {
             known.push((fingerprint_of(name, json)?, json.clone()));
         }
-        let mut reader = Self { decoders: HashMap::new(), schema: SchemaRef::new(arrow::datatypes::Schema::empty()), known };
+        let mut reader = Self {
+            decoders: HashMap::new(),
+            schema: SchemaRef::new(arrow::datatypes::Schema::empty()),
+            known,
+        };
         for index in 0..reader.known.len() {
             let decoder = reader.build(index).map_err(|source| SchemaError {
-                name: if index == 0 { "usage_event".into() } else { older_or_newer[index - 1].0.clone() },
+                name: if index == 0 {
+                    "usage_event".into()
+                } else {
+                    older_or_newer[index - 1].0.clone()
+                },
                 source,
             })?;
             if index == 0 {
@@ -188,11 +206,14 @@ impl Reader {
         let builder = ReaderBuilder::new()
             .with_batch_size(DECODE_ROWS)
             .with_writer_schema_store(store)
-            .with_active_fingerprint(fingerprint);
+            .with_active_fingerprint(fingerprint)
+            .with_tz(Tz::Utc);
         if index == 0 {
             builder.build_decoder()
         } else {
-            builder.with_reader_schema(AvroSchema::new(WIRE_SCHEMA.to_owned())).build_decoder()
+            builder
+                .with_reader_schema(AvroSchema::new(WIRE_SCHEMA.to_owned()))
+                .build_decoder()
         }
     }
 
@@ -215,17 +236,35 @@ impl Reader {
                 }
             };
             if (fingerprint != run_of || run.len() == DECODE_ROWS) && !run.is_empty() {
-                self.decode_run(run_of, messages, &run, &mut batches, &mut rows, &mut rejected)?;
+                self.decode_run(
+                    run_of,
+                    messages,
+                    &run,
+                    &mut batches,
+                    &mut rows,
+                    &mut rejected,
+                )?;
                 run.clear();
             }
             run_of = fingerprint;
             run.push(index as u32);
         }
         if !run.is_empty() {
-            self.decode_run(run_of, messages, &run, &mut batches, &mut rows, &mut rejected)?;
+            self.decode_run(
+                run_of,
+                messages,
+                &run,
+                &mut batches,
+                &mut rows,
+                &mut rejected,
+            )?;
         }
         rejected.sort_unstable_by_key(|(index, _)| *index);
-        Ok(Decoded { batch: concat_batches(&self.schema, &batches)?, rows, rejected })
+        Ok(Decoded {
+            batch: concat_batches(&self.schema, &batches)?,
+            rows,
+            rejected,
+        })
     }
 
     fn classify(&self, message: &[u8]) -> Result<u64, Reason> {
@@ -235,13 +274,20 @@ impl Reader {
         if message.len() > MAX_MESSAGE_BYTES {
             return Err(Reason::TooLarge);
         }
-        let Some(prefix) = message.first_chunk::<PREFIX>().filter(|prefix| prefix[..2] == MAGIC) else {
+        let Some(prefix) = message
+            .first_chunk::<PREFIX>()
+            .filter(|prefix| prefix[..2] == MAGIC)
+        else {
             return Err(Reason::NotAvro);
         };
         let fingerprint = u64::from_le_bytes([
             prefix[2], prefix[3], prefix[4], prefix[5], prefix[6], prefix[7], prefix[8], prefix[9],
         ]);
-        if self.decoders.contains_key(&fingerprint) { Ok(fingerprint) } else { Err(Reason::UnknownSchema) }
+        if self.decoders.contains_key(&fingerprint) {
+            Ok(fingerprint)
+        } else {
+            Err(Reason::UnknownSchema)
+        }
     }
 
     /// Decodes messages of one schema; on a failure halves the run until the bad message stands alone.
@@ -274,7 +320,9 @@ impl Reader {
         messages: &[M],
         run: &[u32],
     ) -> Result<Option<RecordBatch>, ArrowError> {
-        let Some(decoder) = self.decoders.get_mut(&fingerprint) else { return Ok(None) };
+        let Some(decoder) = self.decoders.get_mut(&fingerprint) else {
+            return Ok(None);
+        };
         let whole = run.iter().all(|index| {
             let message = messages[*index as usize].as_ref();
             matches!(decoder.decode(message), Ok(used) if used == message.len())
@@ -288,7 +336,11 @@ impl Reader {
             }
         }
         // A failed decoder holds half a row: start from a clean one.
-        let index = self.known.iter().position(|(known, _)| *known == fingerprint).unwrap_or(0);
+        let index = self
+            .known
+            .iter()
+            .position(|(known, _)| *known == fingerprint)
+            .unwrap_or(0);
         let fresh = self.build(index)?;
         self.decoders.insert(fingerprint, fresh);
         Ok(None)

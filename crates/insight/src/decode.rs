@@ -50,7 +50,10 @@ pub(crate) fn totals(batches: &[RecordBatch]) -> Result<Totals, InsightError> {
     let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else {
         return Ok(Totals::default());
     };
-    let columns = Columns { file: TOTALS, batch };
+    let columns = Columns {
+        file: TOTALS,
+        batch,
+    };
     let first = |name| Ok::<i64, InsightError>(integer(&columns.integers(name)?, 0).unwrap_or(0));
     Ok(Totals {
         tokens: first("tokens")?,
@@ -70,10 +73,20 @@ struct Columns<'a> {
 
 impl Columns<'_> {
     fn column(&self, name: &str, to: &DataType) -> Result<ArrayRef, InsightError> {
-        let shape = |problem| InsightError::Shape { file: format!("{}.sql", self.file), problem };
-        let found = self.batch.column_by_name(name).ok_or_else(|| shape(format!("the column {name} is missing")))?;
-        cast(found, to)
-            .map_err(|_| shape(format!("the column {name} is {} and cannot be read as {to}", found.data_type())))
+        let shape = |problem| InsightError::Shape {
+            file: format!("{}.sql", self.file),
+            problem,
+        };
+        let found = self
+            .batch
+            .column_by_name(name)
+            .ok_or_else(|| shape(format!("the column {name} is missing")))?;
+        cast(found, to).map_err(|_| {
+            shape(format!(
+                "the column {name} is {} and cannot be read as {to}",
+                found.data_type()
+            ))
+        })
     }
 
     fn integers(&self, name: &str) -> Result<ArrayRef, InsightError> {
@@ -90,13 +103,21 @@ impl Columns<'_> {
 }
 
 fn integer(column: &ArrayRef, row: usize) -> Option<i64> {
-    column.is_valid(row).then(|| column.as_primitive::<Int64Type>().value(row))
+    column
+        .is_valid(row)
+        .then(|| column.as_primitive::<Int64Type>().value(row))
 }
 
 fn real(column: &ArrayRef, row: usize) -> Option<f64> {
-    column.is_valid(row).then(|| column.as_primitive::<Float64Type>().value(row))
+    column
+        .is_valid(row)
+        .then(|| column.as_primitive::<Float64Type>().value(row))
 }
 
 fn text(column: &ArrayRef, row: usize) -> String {
-    if column.is_valid(row) { column.as_string::<i32>().value(row).to_owned() } else { String::new() }
+    if column.is_valid(row) {
+        column.as_string::<i32>().value(row).to_owned()
+    } else {
+        String::new()
+    }
 }

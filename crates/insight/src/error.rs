@@ -65,6 +65,9 @@ impl InsightError {
 
     /// Names the file in which the engine failed.
     pub(crate) fn sql(file: &str) -> impl Fn(DataFusionError) -> Self + '_ {
-        move |source| Self::Sql { file: format!("{file}.sql"), source: Box::new(source) }
+        move |source| Self::Sql {
+            file: format!("{file}.sql"),
+            source: Box::new(source),
+        }
     }
 }

@@ -17,6 +17,7 @@ mod error;
 mod query;
 mod ranking;
 mod rankings;
+mod shape;
 mod source;
 
 pub use catalog::{AuthorRow, ModelRow, ProviderRow, register_catalog, register_catalog_rows};
@@ -25,3 +26,6 @@ pub use query::{By, MAX_LIMIT, Metric, Period, Policy, RankingQuery, Window};
 pub use ranking::{Meta, Ranking, Row, Totals};
 pub use rankings::Rankings;
 pub use source::{Snapshot, Source};
+
+/// The tables that boards read: what a [`Source`] has to hold beside the catalog.
+pub const RANKED: [&str; 1] = ["accounts_by_day"];

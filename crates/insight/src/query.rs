@@ -151,7 +151,11 @@ impl Window {
     pub fn of(period: Period, now: DateTime<Utc>) -> Self {
         let days = period.days();
         let since = days.map(|days| midnight(back(now.date_naive(), days.saturating_sub(1))));
-        Self { since, until: now, days: days.unwrap_or(0) }
+        Self {
+            since,
+            until: now,
+            days: days.unwrap_or(0),
+        }
     }
 
     /// Microseconds at which the rows of the window begin and, exclusively, end.
@@ -159,7 +163,11 @@ impl Window {
         match self.since {
             None => (i64::MIN, i64::MAX),
             Some(since) => {
-                let end = self.until.date_naive().checked_add_days(Days::new(1)).unwrap_or(NaiveDate::MAX);
+                let end = self
+                    .until
+                    .date_naive()
+                    .checked_add_days(Days::new(1))
+                    .unwrap_or(NaiveDate::MAX);
                 (since.timestamp_micros(), midnight(end).timestamp_micros())
             }
         }
@@ -169,13 +177,15 @@ impl Window {
     pub(crate) fn before(&self, windows: u64) -> i64 {
         match self.since {
             None => i64::MIN,
-            Some(since) => midnight(back(since.date_naive(), self.days.saturating_mul(windows))).timestamp_micros(),
+            Some(since) => midnight(back(since.date_naive(), self.days.saturating_mul(windows)))
+                .timestamp_micros(),
         }
     }
 }
 
 fn back(day: NaiveDate, days: u64) -> NaiveDate {
-    day.checked_sub_days(Days::new(days)).unwrap_or(NaiveDate::MIN)
+    day.checked_sub_days(Days::new(days))
+        .unwrap_or(NaiveDate::MIN)
 }
 
 fn midnight(day: NaiveDate) -> DateTime<Utc> {
@@ -196,6 +206,10 @@ pub struct Policy {
 impl Default for Policy {
     /// Ten accounts, none with more than half, ten million tokens.
     fn default() -> Self {
-        Self { min_accounts: 10, dominance: 0.5, cap_tokens: 10_000_000 }
+        Self {
+            min_accounts: 10,
+            dominance: 0.5,
+            cap_tokens: 10_000_000,
+        }
     }
 }

@@ -32,7 +32,9 @@ pub enum LakeError {
         known: String,
     },
     /// No space left.
-    #[error("the disk under the lake is full: free some space or move the data folder, then start again; nothing accepted was lost")]
+    #[error(
+        "the disk under the lake is full: free some space or move the data folder, then start again; nothing accepted was lost"
+    )]
     DiskFull,
     /// The folder cannot be used.
     #[error("the lake folder cannot be used: {0}")]
@@ -63,28 +65,43 @@ pub enum LakeError {
 impl LakeError {
     pub(crate) fn delta(table: &str, source: DeltaTableError) -> Self {
         if matches!(&source, DeltaTableError::Transaction { source } if is_conflict(source)) {
-            return Self::Conflict { table: table.to_owned() };
+            return Self::Conflict {
+                table: table.to_owned(),
+            };
         }
         if is_disk_full(&source) {
             return Self::DiskFull;
         }
-        Self::Delta { table: table.to_owned(), source: Box::new(source) }
+        Self::Delta {
+            table: table.to_owned(),
+            source: Box::new(source),
+        }
     }
 
     pub(crate) fn store(source: object_store::Error) -> Self {
-        if is_disk_full(&source) { Self::DiskFull } else { Self::Store(source) }
+        if is_disk_full(&source) {
+            Self::DiskFull
+        } else {
+            Self::Store(source)
+        }
     }
 }
 
 fn is_conflict(error: &deltalake::kernel::transaction::TransactionError) -> bool {
     use deltalake::kernel::transaction::TransactionError as T;
-    matches!(error, T::MaxCommitAttempts(_) | T::CommitConflict(_) | T::VersionAlreadyExists(_))
+    matches!(
+        error,
+        T::MaxCommitAttempts(_) | T::CommitConflict(_) | T::VersionAlreadyExists(_)
+    )
 }
 
 fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull) {
+        if error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull)
+        {
             return true;
         }
         next = error.source();

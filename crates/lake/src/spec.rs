@@ -60,7 +60,11 @@ pub fn timestamp() -> DataType {
 impl TableSpec {
     /// The raw events table over the Arrow schema of the wire.
     pub fn events(wire: &Schema) -> Self {
-        let mut fields: Vec<Arc<Field>> = wire.fields().iter().map(|field| Arc::new(stored_field(field))).collect();
+        let mut fields: Vec<Arc<Field>> = wire
+            .fields()
+            .iter()
+            .map(|field| Arc::new(stored_field(field)))
+            .collect();
         fields.push(Arc::new(Field::new("partition", DataType::Int32, false)));
         fields.push(Arc::new(Field::new("offset", DataType::Int64, false)));
         Self {
@@ -90,17 +94,32 @@ impl TableSpec {
 
     /// The intake ledger.
     pub fn intake() -> Self {
-        let counts = ["received", "accepted", "duplicates", "dead_letters", "damaged"];
-        let mut fields =
-            vec![Field::new("minute", timestamp(), false), Field::new("partition", DataType::Int32, false)];
-        fields.extend(counts.iter().map(|name| Field::new(*name, DataType::Int64, false)));
+        let counts = [
+            "received",
+            "accepted",
+            "duplicates",
+            "dead_letters",
+            "damaged",
+        ];
+        let mut fields = vec![
+            Field::new("minute", timestamp(), false),
+            Field::new("partition", DataType::Int32, false),
+        ];
+        fields.extend(
+            counts
+                .iter()
+                .map(|name| Field::new(*name, DataType::Int64, false)),
+        );
         Self {
             name: INTAKE.to_owned(),
             schema: Arc::new(Schema::new(fields)),
             window: "minute".to_owned(),
             merge: Merge::ByKey {
                 keys: vec!["minute".to_owned(), "partition".to_owned()],
-                values: counts.iter().map(|name| ((*name).to_owned(), MergeFn::Sum)).collect(),
+                values: counts
+                    .iter()
+                    .map(|name| ((*name).to_owned(), MergeFn::Sum))
+                    .collect(),
             },
         }
     }
@@ -108,7 +127,11 @@ impl TableSpec {
 
 /// Delta has no fixed-size binary and one spelling of UTC: how a wire field is stored.
 fn stored_field(field: &Field) -> Field {
-    Field::new(field.name(), stored_type(field.data_type()), field.is_nullable())
+    Field::new(
+        field.name(),
+        stored_type(field.data_type()),
+        field.is_nullable(),
+    )
 }
 
 /// The type in which the lake stores a value of type `from`.
@@ -117,10 +140,14 @@ pub fn stored_type(from: &DataType) -> DataType {
         DataType::FixedSizeBinary(_) | DataType::BinaryView => DataType::Binary,
         DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
         DataType::Timestamp(_, _) => timestamp(),
-        DataType::List(item) => DataType::List(Arc::new(
-            Field::new("element", stored_type(item.data_type()), item.is_nullable()),
-        )),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|f| Arc::new(stored_field(f))).collect()),
+        DataType::List(item) => DataType::List(Arc::new(Field::new(
+            "element",
+            stored_type(item.data_type()),
+            item.is_nullable(),
+        ))),
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|f| Arc::new(stored_field(f))).collect())
+        }
         other => other.clone(),
     }
 }

@@ -12,17 +12,31 @@ pub(crate) struct Alias {
 impl Alias {
     /// Negative and non-finite weights count as zero; when nothing is left, all are equal.
     pub(crate) fn new(weights: impl IntoIterator<Item = f64>) -> Self {
-        let mut scaled: Vec<f64> =
-            weights.into_iter().map(|weight| if weight.is_finite() { weight.max(0.0) } else { 0.0 }).collect();
+        let mut scaled: Vec<f64> = weights
+            .into_iter()
+            .map(|weight| {
+                if weight.is_finite() {
+                    weight.max(0.0)
+                } else {
+                    0.0
+                }
+            })
+            .collect();
         let count = scaled.len();
         let sum: f64 = scaled.iter().sum();
         if sum > 0.0 {
-            scaled.iter_mut().for_each(|weight| *weight *= count as f64 / sum);
+            scaled
+                .iter_mut()
+                .for_each(|weight| *weight *= count as f64 / sum);
         } else {
             scaled.fill(1.0);
         }
-        let mut table = Self { keep: vec![1.0; count], other: (0..count as u32).collect() };
-        let (mut small, mut large): (Vec<usize>, Vec<usize>) = (0..count).partition(|&index| scaled[index] < 1.0);
+        let mut table = Self {
+            keep: vec![1.0; count],
+            other: (0..count as u32).collect(),
+        };
+        let (mut small, mut large): (Vec<usize>, Vec<usize>) =
+            (0..count).partition(|&index| scaled[index] < 1.0);
         while let (Some(&low), Some(&high)) = (small.last(), large.last()) {
             small.pop();
             table.keep[low] = scaled[low] as f32;
@@ -52,7 +66,11 @@ impl Alias {
         let bits: u64 = rng.random();
         let column = (((bits >> 32) * self.keep.len() as u64) >> 32) as usize;
         let coin = (bits as u32 >> 8) as f32 / (1 << 24) as f32;
-        if coin < self.keep[column] { column } else { self.other[column] as usize }
+        if coin < self.keep[column] {
+            column
+        } else {
+            self.other[column] as usize
+        }
     }
 }
 
@@ -69,7 +87,10 @@ mod tests {
         (0..100_000).for_each(|_| seen[table.pick(&mut rng)] += 1);
         assert_eq!((seen[1], seen[3]), (0, 0));
         for (index, share) in [(0, 0.1), (2, 0.3), (4, 0.6)] {
-            assert!((f64::from(seen[index]) / 100_000.0 - share).abs() < 0.01, "{seen:?}");
+            assert!(
+                (f64::from(seen[index]) / 100_000.0 - share).abs() < 0.01,
+                "{seen:?}"
+            );
         }
     }
 

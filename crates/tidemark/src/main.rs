@@ -1,2 +1,249 @@
-//! The binary.
-fn main() {}
+//! The `tidemark` binary: command line, configuration, signals; every part it starts lives in a crate of its own.
+
+mod config;
+mod demo;
+mod inspect;
+mod instance;
+mod output;
+mod replay;
+mod up;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use config::Config;
+use output::Format;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tidemark_sim::traces::{Format as TraceFormat, ReplayOptions};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Public rankings, honest provider metrics and migration advice from the traffic of an LLM router.
+#[derive(Debug, Parser)]
+#[command(name = "tidemark", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Place {
+    /// Settings file; ./tidemark.toml is read if it is there.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of journal and lake [default: tidemark-data].
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything in one process: rollup, api and pages on one address.
+    #[command(
+        after_help = "Examples:\n  tidemark up --demo\n  tidemark up --data-dir /srv/tidemark --listen 0.0.0.0:8480"
+    )]
+    Up {
+        /// Adds a month of simulated history and live simulated traffic.
+        #[arg(long)]
+        demo: bool,
+        /// HTTP address [default: 127.0.0.1:8480].
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<String>,
+        /// Prints the settings in force and ends.
+        #[arg(long)]
+        print_config: bool,
+    },
+    /// A recorded trace as usage events, through journal and rollup; returns when all is committed.
+    #[command(
+        after_help = "Examples:\n  tidemark replay AzureLLMInferenceTrace_conv.csv --format azure --speed max\n  tidemark replay conversation_trace.jsonl.gz --format mooncake --speed 10 --data-dir try"
+    )]
+    Replay {
+        /// The trace; gzip is recognised.
+        file: PathBuf,
+        /// What is in the file: azure, mooncake, servegen or ndjson.
+        #[arg(long)]
+        format: TraceFormat,
+        /// `max`, or so many times the recorded pace.
+        #[arg(long, default_value = "max")]
+        speed: replay::Speed,
+        /// `now` moves the times so that the last event is now; otherwise they stay as recorded.
+        #[arg(long, value_name = "now", value_parser = ["now"])]
+        shift_to: Option<String>,
+        /// Seed for what the trace does not say: model, account, provider.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// What is on the bus.
+    #[command(
+        after_help = "Examples:\n  tidemark events --from start --limit 20\n  tidemark events --follow --format json | jq .model"
+    )]
+    Events {
+        /// Goes on as events arrive.
+        #[arg(long)]
+        follow: bool,
+        /// Where to begin.
+        #[arg(long, default_value = "end", value_parser = ["start", "end"])]
+        from: String,
+        /// Ends after so many.
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+        /// Output.
+        #[arg(long, value_enum, default_value = "table", alias = "fmt")]
+        format: EventFormat,
+    },
+    /// SQL over the lake; also while nothing runs.
+    #[command(
+        after_help = "Examples:\n  tidemark sql \"SELECT model, sum(prompt_tokens + completion_tokens) AS tokens FROM usage_events GROUP BY 1 ORDER BY 2 DESC LIMIT 10\"\n  tidemark sql \"SELECT hour, quantile(latency_us, 0.95) FROM models_by_hour WHERE model = 'openai/gpt-4o'\" --format csv"
+    )]
+    Sql {
+        /// The query.
+        query: String,
+        /// Output.
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// The SQL files behind rollups and rankings.
+    Pipelines {
+        #[command(subcommand)]
+        command: PipelinesCommand,
+    },
+    /// Upkeep and proof of the lake.
+    Lake {
+        #[command(subcommand)]
+        command: LakeCommand,
+    },
+    /// Checks settings, folders and addresses, and says what to do.
+    Doctor,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum EventFormat {
+    Ndjson,
+    #[value(alias = "text")]
+    Table,
+    #[value(hide = true)]
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum PipelinesCommand {
+    /// Plans every SQL file and says how its columns merge; needs no services.
+    Check,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+enum LakeCommand {
+    /// Merges small files, and partial rows of closed days down to one row per key.
+    Compact,
+    /// Deletes files that no recent version names.
+    Vacuum,
+    /// Recomputes every rollup from the raw events and balances the ledger; exit code 1 on any difference.
+    Verify,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| {
+            let done = runtime.block_on(dispatch(cli));
+            // Reads that a stopped command no longer needs must not hold the exit up.
+            runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+            done
+        });
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// One sentence on standard error.
+#[allow(
+    clippy::print_stderr,
+    reason = "the one place where a failed command says why"
+)]
+fn complain(error: &anyhow::Error) {
+    eprintln!("tidemark: {error:#}");
+}
+
+/// Whether the command found all well.
+async fn dispatch(cli: Cli) -> Result<bool> {
+    let mut config = Config::load(cli.place.config.as_deref())?;
+    if let Some(dir) = cli.place.data_dir {
+        config.data_dir = dir;
+    }
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log).map_err(|_| {
+        anyhow::anyhow!(
+            "the setting `log` is not a filter such as `info` or `warn,tidemark_lake=debug`"
+        )
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    match cli.command {
+        Command::Up {
+            demo,
+            listen,
+            print_config,
+        } => {
+            if let Some(listen) = listen {
+                config.listen = listen;
+            }
+            if print_config {
+                output::line(toml::to_string_pretty(&config)?.trim_end());
+                return Ok(true);
+            }
+            up::run(&config, demo).await?;
+        }
+        Command::Replay {
+            file,
+            format,
+            speed,
+            shift_to,
+            seed,
+        } => {
+            let mut options = ReplayOptions {
+                shift_to_now: shift_to.is_some(),
+                ..ReplayOptions::default()
+            };
+            options.assignment.seed = seed;
+            replay::run(&config, &file, format, options, speed).await?;
+        }
+        Command::Events {
+            follow,
+            from,
+            limit,
+            format,
+        } => {
+            let format = match format {
+                EventFormat::Table => Format::Table,
+                EventFormat::Ndjson | EventFormat::Json => Format::Json,
+            };
+            tokio::task::block_in_place(|| {
+                inspect::events(&config, follow, from == "start", limit, format)
+            })?;
+        }
+        Command::Sql { query, format } => inspect::sql(&config, &query, format).await?,
+        Command::Pipelines {
+            command: PipelinesCommand::Check,
+        } => inspect::pipelines().await?,
+        Command::Lake {
+            command: LakeCommand::Verify,
+        } => return inspect::lake_verify(&config).await,
+        Command::Lake { command } => {
+            inspect::lake_upkeep(&config, command == LakeCommand::Vacuum).await?
+        }
+        Command::Doctor => return inspect::doctor(&config).await,
+    }
+    Ok(true)
+}

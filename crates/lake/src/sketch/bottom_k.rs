@@ -13,8 +13,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator, ScalarFunctionArgs, ScalarUDFImpl,
-    Signature, Volatility,
+    Accumulator, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator, ScalarFunctionArgs,
+    ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::scalar::ScalarValue;
@@ -45,21 +45,39 @@ pub struct BottomK {
 impl BottomK {
     /// Over texts.
     pub fn of_values() -> Self {
-        Self { name: "bottom_k", merges: false, signature: Signature::any(2, Volatility::Immutable) }
+        Self {
+            name: "bottom_k",
+            merges: false,
+            signature: Signature::any(2, Volatility::Immutable),
+        }
     }
 
     /// Over sketches.
     pub fn of_sketches() -> Self {
-        Self { name: "bottom_k_merge", merges: true, signature: Signature::any(2, Volatility::Immutable) }
+        Self {
+            name: "bottom_k_merge",
+            merges: true,
+            signature: Signature::any(2, Volatility::Immutable),
+        }
     }
 
     fn groups(&self, args: &AccumulatorArgs) -> Result<Groups> {
-        let k = args.exprs.get(1).and_then(|e| e.downcast_ref::<Literal>()).map(|literal| literal.value().clone());
+        let k = args
+            .exprs
+            .get(1)
+            .and_then(|e| e.downcast_ref::<Literal>())
+            .map(|literal| literal.value().clone());
         match k {
-            Some(ScalarValue::Int64(Some(k))) if (1..=65_536).contains(&k) => {
-                Ok(Groups { merges: self.merges, keep: k as usize, ..Groups::default() })
-            }
-            _ => plan_err!("{}: the second argument is a number from 1 to 65536, as in {}(account_id, 1024)", self.name, self.name),
+            Some(ScalarValue::Int64(Some(k))) if (1..=65_536).contains(&k) => Ok(Groups {
+                merges: self.merges,
+                keep: k as usize,
+                ..Groups::default()
+            }),
+            _ => plan_err!(
+                "{}: the second argument is a number from 1 to 65536, as in {}(account_id, 1024)",
+                self.name,
+                self.name
+            ),
         }
     }
 }
@@ -74,13 +92,21 @@ impl AggregateUDFImpl for BottomK {
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match arguments {
             [DataType::List(_), _] if self.merges => Ok(list_type()),
-            [DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8, _] if !self.merges => Ok(list_type()),
-            _ if self.merges => plan_err!("bottom_k_merge takes a sketch, as bottom_k() makes them, and k"),
+            [DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8, _] if !self.merges => {
+                Ok(list_type())
+            }
+            _ if self.merges => {
+                plan_err!("bottom_k_merge takes a sketch, as bottom_k() makes them, and k")
+            }
             _ => plan_err!("bottom_k takes a text column and k"),
         }
     }
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        Ok(vec![Arc::new(Field::new(format!("{}[bottom_k]", args.name), list_type(), true))])
+        Ok(vec![Arc::new(Field::new(
+            format!("{}[bottom_k]", args.name),
+            list_type(),
+            true,
+        ))])
     }
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         Ok(Box::new(OneGroup(self.groups(&args)?)))
@@ -88,7 +114,10 @@ impl AggregateUDFImpl for BottomK {
     fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
         true
     }
-    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
         Ok(Box::new(self.groups(&args)?))
     }
 }
@@ -102,13 +131,24 @@ struct Groups {
 }
 
 impl Groups {
-    fn add_lists(&mut self, lists: &dyn Array, group_of: impl Fn(usize) -> Option<usize>) -> Result<()> {
-        let Some(lists) = lists.as_list_opt::<i32>() else { return exec_err!("expected a sketch column, found {}", lists.data_type()) };
+    fn add_lists(
+        &mut self,
+        lists: &dyn Array,
+        group_of: impl Fn(usize) -> Option<usize>,
+    ) -> Result<()> {
+        let Some(lists) = lists.as_list_opt::<i32>() else {
+            return exec_err!("expected a sketch column, found {}", lists.data_type());
+        };
         let Some(hashes) = lists.values().as_primitive_opt::<Int64Type>() else {
-            return exec_err!("expected a sketch of 64-bit hashes, found {}", lists.data_type());
+            return exec_err!(
+                "expected a sketch of 64-bit hashes, found {}",
+                lists.data_type()
+            );
         };
         for (row, ends) in lists.value_offsets().windows(2).enumerate() {
-            let Some(group) = group_of(row).filter(|_| lists.is_valid(row)) else { continue };
+            let Some(group) = group_of(row).filter(|_| lists.is_valid(row)) else {
+                continue;
+            };
             for entry in ends[0] as usize..ends[1] as usize {
                 self.hashes.push(group, hashes.value(entry), 1);
             }
@@ -117,7 +157,11 @@ impl Groups {
         Ok(())
     }
 
-    fn add_texts(&mut self, texts: &dyn Array, group_of: impl Fn(usize) -> Option<usize>) -> Result<()> {
+    fn add_texts(
+        &mut self,
+        texts: &dyn Array,
+        group_of: impl Fn(usize) -> Option<usize>,
+    ) -> Result<()> {
         let texts = arrow::compute::cast(texts, &DataType::Utf8)?;
         for (row, text) in texts.as_string::<i32>().iter().enumerate() {
             if let (Some(text), Some(group)) = (text, group_of(row)) {
@@ -137,15 +181,30 @@ impl Groups {
         });
         self.groups -= lengths.len().min(self.groups);
         let values = Arc::new(Int64Array::from(values));
-        Ok(Arc::new(ListArray::try_new(item_field(), OffsetBuffer::from_lengths(lengths), values, None)?))
+        Ok(Arc::new(ListArray::try_new(
+            item_field(),
+            OffsetBuffer::from_lengths(lengths),
+            values,
+            None,
+        )?))
     }
 }
 
 impl GroupsAccumulator for Groups {
-    fn update_batch(&mut self, values: &[ArrayRef], groups: &[usize], filter: Option<&BooleanArray>, total: usize) -> Result<()> {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        total: usize,
+    ) -> Result<()> {
         self.groups = total;
         let group_of = group_of(groups, filter);
-        if self.merges { self.add_lists(&values[0], group_of) } else { self.add_texts(&values[0], group_of) }
+        if self.merges {
+            self.add_lists(&values[0], group_of)
+        } else {
+            self.add_texts(&values[0], group_of)
+        }
     }
     fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
         self.groups = total;
@@ -156,6 +215,20 @@ impl GroupsAccumulator for Groups {
     }
     fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
         Ok(vec![self.emit(emit)?])
+    }
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
+        let rows: Vec<usize> = (0..values[0].len()).collect();
+        let mut each = Self {
+            merges: self.merges,
+            keep: self.keep,
+            ..Self::default()
+        };
+        GroupsAccumulator::update_batch(&mut each, values, &rows, filter, rows.len())?;
+        GroupsAccumulator::state(&mut each, EmitTo::All)
     }
     fn size(&self) -> usize {
         self.hashes.size()
@@ -197,7 +270,9 @@ impl Distinct {
     /// The function.
     #[allow(clippy::new_without_default, reason = "made once, at registration")]
     pub fn new() -> Self {
-        Self { signature: Signature::any(2, Volatility::Immutable) }
+        Self {
+            signature: Signature::any(2, Volatility::Immutable),
+        }
     }
 }
 
@@ -218,12 +293,20 @@ impl ScalarUDFImpl for Distinct {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let ks = arrow::compute::cast(&arrays[1], &DataType::Int64)?;
         let ks: &Int64Array = ks.as_primitive::<Int64Type>();
-        let Some(lists) = arrays[0].as_list_opt::<i32>() else { return exec_err!("distinct takes a sketch") };
+        let Some(lists) = arrays[0].as_list_opt::<i32>() else {
+            return exec_err!("distinct takes a sketch");
+        };
         let mut out = Int64Builder::with_capacity(lists.len());
         for row in 0..lists.len() {
             let hashes = lists.value(row);
-            let Some(hashes) = hashes.as_primitive_opt::<Int64Type>() else { return exec_err!("distinct takes a sketch") };
-            out.append_option(lists.is_valid(row).then(|| estimate(hashes.values(), ks.value(row))));
+            let Some(hashes) = hashes.as_primitive_opt::<Int64Type>() else {
+                return exec_err!("distinct takes a sketch");
+            };
+            out.append_option(
+                lists
+                    .is_valid(row)
+                    .then(|| estimate(hashes.values(), ks.value(row))),
+            );
         }
         Ok(ColumnarValue::Array(Arc::new(out.finish())))
     }

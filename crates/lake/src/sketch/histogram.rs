@@ -6,15 +6,16 @@
 
 use super::triples::Triples;
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Float64Builder, Int32Array, Int64Array, MapArray, StructArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Float64Builder, Int32Array, Int64Array,
+    MapArray, StructArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int32Type, Int64Type};
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator, ScalarFunctionArgs, ScalarUDFImpl,
-    Signature, Volatility,
+    Accumulator, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator, ScalarFunctionArgs,
+    ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
 use std::sync::{Arc, LazyLock};
@@ -26,12 +27,20 @@ static LN_GAMMA: LazyLock<f64> = LazyLock::new(|| GAMMA.ln());
 
 /// The bucket of `value`.
 pub fn bucket(value: i64) -> i32 {
-    if value <= 0 { 0 } else { 1 + ((value as f64).ln() / *LN_GAMMA).ceil() as i32 }
+    if value <= 0 {
+        0
+    } else {
+        1 + ((value as f64).ln() / *LN_GAMMA).ceil() as i32
+    }
 }
 
 /// The value reported for a bucket.
 pub fn bucket_value(bucket: i32) -> f64 {
-    if bucket <= 0 { 0.0 } else { 2.0 * GAMMA.powi(bucket - 1) / (GAMMA + 1.0) }
+    if bucket <= 0 {
+        0.0
+    } else {
+        2.0 * GAMMA.powi(bucket - 1) / (GAMMA + 1.0)
+    }
 }
 
 /// The `Map<Int32, Int64>` in which a histogram is stored.
@@ -40,8 +49,15 @@ pub fn map_type() -> DataType {
 }
 
 fn entries_field() -> FieldRef {
-    let fields = vec![Field::new("key", DataType::Int32, false), Field::new("value", DataType::Int64, true)];
-    Arc::new(Field::new("key_value", DataType::Struct(fields.into()), false))
+    let fields = vec![
+        Field::new("key", DataType::Int32, false),
+        Field::new("value", DataType::Int64, true),
+    ];
+    Arc::new(Field::new(
+        "key_value",
+        DataType::Struct(fields.into()),
+        false,
+    ))
 }
 
 /// `histogram(BIGINT)` and `histogram_merge(MAP)`: aggregates that give a histogram.
@@ -55,12 +71,20 @@ pub struct Histogram {
 impl Histogram {
     /// Over values.
     pub fn of_values() -> Self {
-        Self { name: "histogram", merges: false, signature: Signature::exact(vec![DataType::Int64], Volatility::Immutable) }
+        Self {
+            name: "histogram",
+            merges: false,
+            signature: Signature::exact(vec![DataType::Int64], Volatility::Immutable),
+        }
     }
 
     /// Over histograms.
     pub fn of_histograms() -> Self {
-        Self { name: "histogram_merge", merges: true, signature: Signature::any(1, Volatility::Immutable) }
+        Self {
+            name: "histogram_merge",
+            merges: true,
+            signature: Signature::any(1, Volatility::Immutable),
+        }
     }
 }
 
@@ -78,16 +102,26 @@ impl AggregateUDFImpl for Histogram {
         Ok(map_type())
     }
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        Ok(vec![Arc::new(Field::new(format!("{}[histogram]", args.name), map_type(), true))])
+        Ok(vec![Arc::new(Field::new(
+            format!("{}[histogram]", args.name),
+            map_type(),
+            true,
+        ))])
     }
     fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(OneGroup(Groups { merges: self.merges, ..Groups::default() })))
+        Ok(Box::new(OneGroup(Groups {
+            merges: self.merges,
+            ..Groups::default()
+        })))
     }
     fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
         true
     }
     fn create_groups_accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(Groups { merges: self.merges, ..Groups::default() }))
+        Ok(Box::new(Groups {
+            merges: self.merges,
+            ..Groups::default()
+        }))
     }
 }
 
@@ -99,17 +133,30 @@ struct Groups {
 }
 
 impl Groups {
-    fn add_maps(&mut self, maps: &dyn Array, group_of: impl Fn(usize) -> Option<usize>) -> Result<()> {
-        let Some(maps) = maps.as_map_opt() else { return exec_err!("expected a histogram column, found {}", maps.data_type()) };
-        let (Some(keys), Some(values)) =
-            (maps.keys().as_primitive_opt::<Int32Type>(), maps.values().as_primitive_opt::<Int64Type>())
-        else {
-            return exec_err!("expected a histogram of integers, found {}", maps.data_type());
+    fn add_maps(
+        &mut self,
+        maps: &dyn Array,
+        group_of: impl Fn(usize) -> Option<usize>,
+    ) -> Result<()> {
+        let Some(maps) = maps.as_map_opt() else {
+            return exec_err!("expected a histogram column, found {}", maps.data_type());
+        };
+        let (Some(keys), Some(values)) = (
+            maps.keys().as_primitive_opt::<Int32Type>(),
+            maps.values().as_primitive_opt::<Int64Type>(),
+        ) else {
+            return exec_err!(
+                "expected a histogram of integers, found {}",
+                maps.data_type()
+            );
         };
         for (row, ends) in maps.value_offsets().windows(2).enumerate() {
-            let Some(group) = group_of(row).filter(|_| maps.is_valid(row)) else { continue };
+            let Some(group) = group_of(row).filter(|_| maps.is_valid(row)) else {
+                continue;
+            };
             for entry in ends[0] as usize..ends[1] as usize {
-                self.counts.push(group, i64::from(keys.value(entry)), values.value(entry));
+                self.counts
+                    .push(group, i64::from(keys.value(entry)), values.value(entry));
             }
         }
         self.counts.settle(usize::MAX);
@@ -126,18 +173,32 @@ impl Groups {
             values.extend(entries.iter().map(|(_, _, count)| *count));
         });
         self.groups -= lengths.len().min(self.groups);
-        let DataType::Struct(fields) = entries_field().data_type().clone() else { return exec_err!("map entries are a struct") };
+        let DataType::Struct(fields) = entries_field().data_type().clone() else {
+            return exec_err!("map entries are a struct");
+        };
         let entries = StructArray::try_new(
             fields,
-            vec![Arc::new(Int32Array::from(keys)), Arc::new(Int64Array::from(values))],
+            vec![
+                Arc::new(Int32Array::from(keys)),
+                Arc::new(Int64Array::from(values)),
+            ],
             None,
         )?;
-        Ok(Arc::new(MapArray::try_new(entries_field(), OffsetBuffer::from_lengths(lengths), entries, None, false)?))
+        Ok(Arc::new(MapArray::try_new(
+            entries_field(),
+            OffsetBuffer::from_lengths(lengths),
+            entries,
+            None,
+            false,
+        )?))
     }
 }
 
 /// The group of a row, `None` when the aggregate's filter leaves it out.
-pub(super) fn group_of<'a>(groups: &'a [usize], filter: Option<&'a BooleanArray>) -> impl Fn(usize) -> Option<usize> + 'a {
+pub(super) fn group_of<'a>(
+    groups: &'a [usize],
+    filter: Option<&'a BooleanArray>,
+) -> impl Fn(usize) -> Option<usize> + 'a {
     move |row| match filter {
         Some(filter) if !(filter.is_valid(row) && filter.value(row)) => None,
         _ => Some(groups[row]),
@@ -145,7 +206,13 @@ pub(super) fn group_of<'a>(groups: &'a [usize], filter: Option<&'a BooleanArray>
 }
 
 impl GroupsAccumulator for Groups {
-    fn update_batch(&mut self, values: &[ArrayRef], groups: &[usize], filter: Option<&BooleanArray>, total: usize) -> Result<()> {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        total: usize,
+    ) -> Result<()> {
         self.groups = total;
         let group_of = group_of(groups, filter);
         if self.merges {
@@ -155,7 +222,8 @@ impl GroupsAccumulator for Groups {
         for row in 0..column.len() {
             if column.is_valid(row) {
                 if let Some(group) = group_of(row) {
-                    self.counts.push(group, i64::from(bucket(column.value(row))), 1);
+                    self.counts
+                        .push(group, i64::from(bucket(column.value(row))), 1);
                 }
             }
         }
@@ -174,6 +242,20 @@ impl GroupsAccumulator for Groups {
 
     fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
         Ok(vec![self.emit(emit)?])
+    }
+
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
+        let rows: Vec<usize> = (0..values[0].len()).collect();
+        let mut each = Self {
+            merges: self.merges,
+            ..Self::default()
+        };
+        GroupsAccumulator::update_batch(&mut each, values, &rows, filter, rows.len())?;
+        GroupsAccumulator::state(&mut each, EmitTo::All)
     }
 
     fn size(&self) -> usize {
@@ -216,7 +298,9 @@ impl Quantile {
     /// The function.
     #[allow(clippy::new_without_default, reason = "made once, at registration")]
     pub fn new() -> Self {
-        Self { signature: Signature::any(2, Volatility::Immutable) }
+        Self {
+            signature: Signature::any(2, Volatility::Immutable),
+        }
     }
 }
 
@@ -230,27 +314,39 @@ impl ScalarUDFImpl for Quantile {
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match arguments {
             [DataType::Map(_, _), q] if q.is_numeric() => Ok(DataType::Float64),
-            _ => plan_err!("quantile takes a histogram and a number from 0 to 1, as in quantile(latency_us, 0.95)"),
+            _ => plan_err!(
+                "quantile takes a histogram and a number from 0 to 1, as in quantile(latency_us, 0.95)"
+            ),
         }
     }
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let quantiles = arrow::compute::cast(&arrays[1], &DataType::Float64)?;
         let quantiles: &Float64Array = quantiles.as_primitive::<Float64Type>();
-        let Some(maps) = arrays[0].as_map_opt() else { return exec_err!("quantile takes a histogram") };
-        let (Some(keys), Some(counts)) =
-            (maps.keys().as_primitive_opt::<Int32Type>(), maps.values().as_primitive_opt::<Int64Type>())
-        else {
+        let Some(maps) = arrays[0].as_map_opt() else {
+            return exec_err!("quantile takes a histogram");
+        };
+        let (Some(keys), Some(counts)) = (
+            maps.keys().as_primitive_opt::<Int32Type>(),
+            maps.values().as_primitive_opt::<Int64Type>(),
+        ) else {
             return exec_err!("quantile takes a histogram of integers");
         };
         let mut out = Float64Builder::with_capacity(maps.len());
         let mut entries: Vec<(i32, i64)> = Vec::new();
         for (row, ends) in maps.value_offsets().windows(2).enumerate() {
             entries.clear();
-            entries.extend((ends[0] as usize..ends[1] as usize).map(|entry| (keys.value(entry), counts.value(entry))));
+            entries.extend(
+                (ends[0] as usize..ends[1] as usize)
+                    .map(|entry| (keys.value(entry), counts.value(entry))),
+            );
             // Other writers may store a map's entries in any order.
             entries.sort_unstable_by_key(|(bucket, _)| *bucket);
-            out.append_option(if maps.is_null(row) { None } else { quantile(&entries, quantiles.value(row)) });
+            out.append_option(if maps.is_null(row) {
+                None
+            } else {
+                quantile(&entries, quantiles.value(row))
+            });
         }
         Ok(ColumnarValue::Array(Arc::new(out.finish())))
     }
@@ -261,8 +357,11 @@ pub fn quantile(entries: &[(i32, i64)], q: f64) -> Option<f64> {
     let total: i64 = entries.iter().map(|(_, count)| count).sum();
     let rank = ((q.clamp(0.0, 1.0) * total as f64).ceil() as i64).max(1);
     let mut seen = 0;
-    entries.iter().find(|(_, count)| {
-        seen += count;
-        seen >= rank
-    }).map(|(bucket, _)| bucket_value(*bucket))
+    entries
+        .iter()
+        .find(|(_, count)| {
+            seen += count;
+            seen >= rank
+        })
+        .map(|(bucket, _)| bucket_value(*bucket))
 }

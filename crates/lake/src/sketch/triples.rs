@@ -30,7 +30,8 @@ impl Triples {
 
     /// Sorts, adds up equal items of a group and keeps the `keep` smallest items of each group.
     fn fold(&mut self, keep: usize) {
-        self.entries.sort_unstable_by_key(|(group, item, _)| (*group, *item));
+        self.entries
+            .sort_unstable_by_key(|(group, item, _)| (*group, *item));
         let mut kept = 0;
         let mut in_group = 0;
         for index in 0..self.entries.len() {
@@ -55,7 +56,13 @@ impl Triples {
     }
 
     /// Takes the groups to emit out, calling `each(group)` with its folded entries, empty ones included.
-    pub(super) fn take(&mut self, emit: EmitTo, groups: usize, keep: usize, mut each: impl FnMut(&[(u32, i64, i64)])) {
+    pub(super) fn take(
+        &mut self,
+        emit: EmitTo,
+        groups: usize,
+        keep: usize,
+        mut each: impl FnMut(&[(u32, i64, i64)]),
+    ) {
         self.fold(keep);
         let first = match emit {
             EmitTo::All => groups,

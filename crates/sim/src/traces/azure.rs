@@ -25,13 +25,17 @@ impl Rows {
             format: Format::Azure,
             expected: "its first line must name the columns TIMESTAMP, ContextTokens and GeneratedTokens",
         };
-        let columns = (header == Step::Line).then(|| columns(lines.text())).flatten().ok_or(wrong)?;
+        let columns = (header == Step::Line)
+            .then(|| columns(lines.text()))
+            .flatten()
+            .ok_or(wrong)?;
         Ok(Self { lines, columns })
     }
 }
 
 fn cells(line: &[u8]) -> impl Iterator<Item = &str> {
-    line.split(|&byte| byte == b',').map(|cell| str::from_utf8(cell).unwrap_or("").trim().trim_matches('"'))
+    line.split(|&byte| byte == b',')
+        .map(|cell| str::from_utf8(cell).unwrap_or("").trim().trim_matches('"'))
 }
 
 fn columns(header: &[u8]) -> Option<Columns> {
@@ -54,16 +58,34 @@ fn time(text: &str) -> Option<Micros> {
 }
 
 fn row(line: &[u8], number: u64, columns: Columns) -> Result<Row, TraceError> {
-    let wrong =
-        |field: &'static str, reason: &'static str| TraceError::Line { line: number, column: None, field: Some(field), reason };
-    let cell = |index: usize, field: &'static str| cells(line).nth(index).ok_or_else(|| wrong(field, "missing"));
+    let wrong = |field: &'static str, reason: &'static str| TraceError::Line {
+        line: number,
+        column: None,
+        field: Some(field),
+        reason,
+    };
+    let cell = |index: usize, field: &'static str| {
+        cells(line)
+            .nth(index)
+            .ok_or_else(|| wrong(field, "missing"))
+    };
     let count = |index: usize, field: &'static str| {
-        let count: i64 = cell(index, field)?.parse().map_err(|_| wrong(field, "expected a whole number"))?;
-        if (0..=MAX_TOKENS).contains(&count) { Ok(count) } else { Err(wrong(field, "out of range")) }
+        let count: i64 = cell(index, field)?
+            .parse()
+            .map_err(|_| wrong(field, "expected a whole number"))?;
+        if (0..=MAX_TOKENS).contains(&count) {
+            Ok(count)
+        } else {
+            Err(wrong(field, "out of range"))
+        }
     };
     Ok(Row {
-        ts: time(cell(columns.timestamp, "TIMESTAMP")?)
-            .ok_or_else(|| wrong("TIMESTAMP", "expected a time like 2023-11-16 18:17:03.9799600"))?,
+        ts: time(cell(columns.timestamp, "TIMESTAMP")?).ok_or_else(|| {
+            wrong(
+                "TIMESTAMP",
+                "expected a time like 2023-11-16 18:17:03.9799600",
+            )
+        })?,
         place: number,
         prompt: count(columns.context, "ContextTokens")?,
         completion: count(columns.generated, "GeneratedTokens")?,
@@ -83,7 +105,9 @@ impl Source for Rows {
                 Step::End => return None,
                 Step::TooLong => return Some(Err(TraceError::at(number, "longer than 10 MiB"))),
                 Step::Line if self.lines.text().trim_ascii().is_empty() => {}
-                Step::Line => return Some(row(self.lines.text(), number, self.columns).map(Item::Row)),
+                Step::Line => {
+                    return Some(row(self.lines.text(), number, self.columns).map(Item::Row));
+                }
             }
         }
     }
@@ -95,9 +119,18 @@ mod tests {
 
     #[test]
     fn times_with_seven_digits_and_with_offsets() {
-        assert_eq!(time("2023-11-16 18:17:03.9799600"), Some(Micros(1_700_158_623_979_960)));
-        assert_eq!(time("2023-11-16T18:17:03Z"), Some(Micros(1_700_158_623_000_000)));
-        assert_eq!(time("2023-11-16 19:17:03.5+01:00"), Some(Micros(1_700_158_623_500_000)));
+        assert_eq!(
+            time("2023-11-16 18:17:03.9799600"),
+            Some(Micros(1_700_158_623_979_960))
+        );
+        assert_eq!(
+            time("2023-11-16T18:17:03Z"),
+            Some(Micros(1_700_158_623_000_000))
+        );
+        assert_eq!(
+            time("2023-11-16 19:17:03.5+01:00"),
+            Some(Micros(1_700_158_623_500_000))
+        );
         assert_eq!(time("yesterday"), None);
     }
 }

@@ -30,11 +30,24 @@ impl<R: Read> Read for Counted<R> {
 }
 
 /// Opens `path`, unpacking gzip when the content says so: names lie, magic bytes seldom do.
-pub(crate) fn open(path: &Path, count: Arc<AtomicU64>) -> Result<Box<dyn BufRead + Send>, TraceError> {
-    let file = File::open(path).map_err(|source| TraceError::Open { path: path.to_owned(), source })?;
+pub(crate) fn open(
+    path: &Path,
+    count: Arc<AtomicU64>,
+) -> Result<Box<dyn BufRead + Send>, TraceError> {
+    let file = File::open(path).map_err(|source| TraceError::Open {
+        path: path.to_owned(),
+        source,
+    })?;
     let mut reader = BufReader::with_capacity(256 << 10, Counted { inner: file, count });
-    if reader.fill_buf().map_err(TraceError::Read)?.starts_with(&GZIP) {
-        Ok(Box::new(BufReader::with_capacity(256 << 10, MultiGzDecoder::new(reader))))
+    if reader
+        .fill_buf()
+        .map_err(TraceError::Read)?
+        .starts_with(&GZIP)
+    {
+        Ok(Box::new(BufReader::with_capacity(
+            256 << 10,
+            MultiGzDecoder::new(reader),
+        )))
     } else {
         Ok(Box::new(reader))
     }
@@ -76,7 +89,12 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub(crate) fn new(reader: Box<dyn BufRead + Send>) -> Self {
-        Self { reader, limit: MAX_LINE_BYTES, buffer: Vec::new(), number: 0 }
+        Self {
+            reader,
+            limit: MAX_LINE_BYTES,
+            buffer: Vec::new(),
+            number: 0,
+        }
     }
 
     /// The number of the line last read, from 1.
@@ -133,11 +151,17 @@ impl Lines {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
     fn lines(text: &'static [u8], limit: usize) -> Lines {
-        Lines { reader: Box::new(BufReader::with_capacity(4, text)), limit, buffer: Vec::new(), number: 0 }
+        Lines {
+            reader: Box::new(BufReader::with_capacity(4, text)),
+            limit,
+            buffer: Vec::new(),
+            number: 0,
+        }
     }
 
     #[test]
@@ -147,7 +171,11 @@ mod tests {
         loop {
             match lines.advance().unwrap() {
                 Step::End => break,
-                step => seen.push((lines.number(), step, String::from_utf8_lossy(lines.text()).into_owned())),
+                step => seen.push((
+                    lines.number(),
+                    step,
+                    String::from_utf8_lossy(lines.text()).into_owned(),
+                )),
             }
         }
         assert_eq!(

@@ -93,14 +93,19 @@ pub struct UnknownFormat;
 impl FromStr for Format {
     type Err = UnknownFormat;
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|format| format.as_str() == name).ok_or(UnknownFormat)
+        Self::ALL
+            .into_iter()
+            .find(|format| format.as_str() == name)
+            .ok_or(UnknownFormat)
     }
 }
 
 /// What a replay made up, in a sentence fit for a terminal or a page.
 pub fn assigned_notice(format: Format) -> &'static str {
     match format {
-        Format::Ndjson => "Nothing is assigned: events are replayed as recorded. Missing event ids are derived from the file's content.",
+        Format::Ndjson => {
+            "Nothing is assigned: events are replayed as recorded. Missing event ids are derived from the file's content."
+        }
         Format::Azure => {
             "The trace gives time, prompt tokens and completion tokens. Model, provider, account, app, region, prices and durations are assigned from a seed."
         }
@@ -194,7 +199,12 @@ impl TraceError {
     }
 
     fn at(line: u64, reason: &'static str) -> Self {
-        Self::Line { line, column: None, field: None, reason }
+        Self::Line {
+            line,
+            column: None,
+            field: None,
+            reason,
+        }
     }
 }
 
@@ -250,14 +260,24 @@ pub struct Trace {
 ///
 /// # Errors
 /// When the file cannot be read, is not in `format`, or the catalog has nothing to assign.
-pub fn open(path: &Path, format: Format, catalog: &Catalog, options: ReplayOptions) -> Result<Trace, TraceError> {
+pub fn open(
+    path: &Path,
+    format: Format,
+    catalog: &Catalog,
+    options: ReplayOptions,
+) -> Result<Trace, TraceError> {
     let read = Arc::new(AtomicU64::new(0));
     let assigner = match format {
         Format::Ndjson => None,
         _ => Some(Assigner::new(catalog, options.assignment)?),
     };
     let mut id_source = format.source().as_bytes().to_vec();
-    let mut total = std::fs::metadata(path).map_err(|source| TraceError::Open { path: path.to_owned(), source })?.len();
+    let mut total = std::fs::metadata(path)
+        .map_err(|source| TraceError::Open {
+            path: path.to_owned(),
+            source,
+        })?
+        .len();
     let clients = if format == Format::Servegen {
         let clients = Arc::new(servegen_load::load(path)?);
         total = clients.bytes;
@@ -279,10 +299,21 @@ pub fn open(path: &Path, format: Format, catalog: &Catalog, options: ReplayOptio
     };
     let mut shift = 0;
     if options.shift_to_now {
-        let last = source(Arc::default())?.filter_map(Result::ok).map(|item| item.ts()).max();
+        let last = source(Arc::default())?
+            .filter_map(Result::ok)
+            .map(|item| item.ts())
+            .max();
         shift = last.map_or(0, |last| Micros::now().0.saturating_sub(last.0));
     }
-    Ok(Trace { limited: source(read.clone())?, assigner, id_source, format, shift, total, read })
+    Ok(Trace {
+        limited: source(read.clone())?,
+        assigner,
+        id_source,
+        format,
+        shift,
+        total,
+        read,
+    })
 }
 
 impl Trace {
@@ -318,7 +349,9 @@ impl Iterator for Trace {
         Some(Ok(match item {
             Item::Row(row) => {
                 let id = EventId::derived(ts, &self.id_source, row.place);
-                let Some(assigner) = &self.assigner else { return Some(Err(TraceError::EmptyCatalog)) };
+                let Some(assigner) = &self.assigner else {
+                    return Some(Err(TraceError::EmptyCatalog));
+                };
                 assigner.event(&row, ts, id, self.format)
             }
             Item::Event(mut event, place) => {
@@ -355,7 +388,9 @@ impl Limited {
         Self {
             source,
             left: options.max_events.unwrap_or(u64::MAX),
-            duration: options.duration.map(|d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)),
+            duration: options
+                .duration
+                .map(|d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)),
             end: None,
             over: false,
         }

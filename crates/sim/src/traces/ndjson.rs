@@ -21,9 +21,15 @@ impl Events {
 }
 
 fn event(line: &[u8], number: u64) -> Result<Item, TraceError> {
-    let mut event: UsageEvent = serde_json::from_slice(line).map_err(|error| refused(line, number, &error))?;
+    let mut event: UsageEvent =
+        serde_json::from_slice(line).map_err(|error| refused(line, number, &error))?;
     if event.ts.0 == 0 {
-        return Err(TraceError::Line { line: number, column: None, field: Some("ts"), reason: "missing" });
+        return Err(TraceError::Line {
+            line: number,
+            column: None,
+            field: Some("ts"),
+            reason: "missing",
+        });
     }
     // The default of the field is `router`: only the text tells a default from a statement.
     if event.source == "router" && !contains(line, b"\"source\"") {
@@ -44,7 +50,12 @@ fn refused(line: &[u8], number: u64, error: &serde_json::Error) -> TraceError {
         Category::Io => (None, "unreadable"),
         Category::Data => blame(line),
     };
-    TraceError::Line { line: number, column: Some(error.column() as u64), field, reason }
+    TraceError::Line {
+        line: number,
+        column: Some(error.column() as u64),
+        field,
+        reason,
+    }
 }
 
 /// Tries the fields one by one. Costs only bad lines.
@@ -73,7 +84,12 @@ impl Source for Events {
             match self.lines.advance() {
                 Err(error) => return Some(Err(TraceError::Read(error))),
                 Ok(Step::End) => return None,
-                Ok(Step::TooLong) => return Some(Err(TraceError::at(self.lines.number(), "longer than 10 MiB"))),
+                Ok(Step::TooLong) => {
+                    return Some(Err(TraceError::at(
+                        self.lines.number(),
+                        "longer than 10 MiB",
+                    )));
+                }
                 Ok(Step::Line) if self.lines.text().trim_ascii().is_empty() => {}
                 Ok(Step::Line) => return Some(event(self.lines.text(), self.lines.number())),
             }

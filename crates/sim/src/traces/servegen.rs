@@ -41,7 +41,9 @@ pub(super) struct Requests {
 }
 
 fn until(clients: &Clients, options: &ReplayOptions) -> f64 {
-    options.duration.map_or(clients.end, |limit| limit.as_secs_f64().min(clients.end))
+    options
+        .duration
+        .map_or(clients.end, |limit| limit.as_secs_f64().min(clients.end))
 }
 
 fn scale(clients: &Clients, options: &ReplayOptions) -> f64 {
@@ -49,20 +51,31 @@ fn scale(clients: &Clients, options: &ReplayOptions) -> f64 {
         let limit = options.max_events.unwrap_or(DEFAULT_EVENTS) as f64;
         (limit / clients.expected(until(clients, options)).max(1.0)).min(1.0)
     };
-    options.rate_scale.filter(|scale| scale.is_finite() && *scale >= 0.0).unwrap_or_else(fitting)
+    options
+        .rate_scale
+        .filter(|scale| scale.is_finite() && *scale >= 0.0)
+        .unwrap_or_else(fitting)
 }
 
 impl Requests {
     /// What the generated requests depend on, for their ids.
     pub(super) fn identity(clients: &Clients, options: &ReplayOptions) -> Vec<u8> {
-        let parts = [clients.fingerprint, options.assignment.seed, scale(clients, options).to_bits(), options.base.0 as u64];
+        let parts = [
+            clients.fingerprint,
+            options.assignment.seed,
+            scale(clients, options).to_bits(),
+            options.base.0 as u64,
+        ];
         parts.iter().flat_map(|part| part.to_be_bytes()).collect()
     }
 
     pub(super) fn new(clients: Arc<Clients>, options: &ReplayOptions) -> Self {
         let seed = options.assignment.seed;
         let states = clients.all.iter().map(|client| State {
-            rng: SmallRng::seed_from_u64(xxhash_rust::xxh64::xxh64(&client.number.to_be_bytes(), seed)),
+            rng: SmallRng::seed_from_u64(xxhash_rust::xxh64::xxh64(
+                &client.number.to_be_bytes(),
+                seed,
+            )),
             window: 0,
             now: 0.0,
         });
@@ -85,7 +98,7 @@ impl Requests {
     fn plan(&mut self, index: usize) {
         let client = &self.clients.all[index];
         let state = &mut self.states[index];
-        if let Some(at) = arrival(client, state, self.scale, self.clients.end).filter(|at| *at <= self.until) {
+        if let Some(at) = arrival(client, state, self.scale).filter(|at| *at <= self.until) {
             self.due.push(Reverse(((at * 1e6) as i64, index)));
         }
     }
@@ -95,7 +108,10 @@ impl Requests {
 fn wait(law: Law, rng: &mut SmallRng) -> f64 {
     match law {
         Law::Exponential => rng.sample(Exp1),
-        Law::Gamma(shape) => Gamma::new(shape, 1.0 / shape).map_or_else(|_| rng.sample(Exp1), |gamma| gamma.sample(rng)),
+        Law::Gamma(shape) => match Gamma::new(shape, 1.0 / shape) {
+            Ok(gamma) => gamma.sample(rng),
+            Err(_) => rng.sample(Exp1),
+        },
         Law::Weibull(shape) => {
             let draw: f64 = rng.sample(Exp1);
             draw.powf(1.0 / shape) / gamma_function(1.0 + 1.0 / shape)
@@ -113,28 +129,32 @@ fn gamma_function(x: f64) -> f64 {
         0.120_865_097_386_617_9e-2,
         -0.539_523_938_495_3e-5,
     ];
-    let series = C.iter().enumerate().fold(1.000_000_000_190_015, |sum, (n, c)| sum + c / (x + 1.0 + n as f64));
+    let series = C
+        .iter()
+        .enumerate()
+        .fold(1.000_000_000_190_015, |sum, (n, c)| {
+            sum + c / (x + 1.0 + n as f64)
+        });
     let t = x + 5.5;
     (-t + (x + 0.5) * t.ln() + (2.506_628_274_631_000_5 * series / x).ln()).exp()
 }
 
 /// Walks the windows until the wait is used up.
-fn arrival(client: &Client, state: &mut State, scale: f64, end: f64) -> Option<f64> {
+fn arrival(client: &Client, state: &mut State, scale: f64) -> Option<f64> {
     let mut left: Option<f64> = None;
     while let Some(window) = client.windows.get(state.window) {
-        let close = client.windows.get(state.window + 1).map_or(end, |next| next.start);
         let rate = window.rate * scale;
         if rate > 0.0 {
             let from = state.now.max(window.start);
             let wait = *left.get_or_insert_with(|| wait(window.law, &mut state.rng));
-            let room = (close - from) * rate;
+            let room = (window.end - from) * rate;
             if wait <= room {
                 state.now = from + wait / rate;
                 return Some(state.now);
             }
             left = Some(wait - room);
         }
-        state.now = close;
+        state.now = window.end;
         state.window += 1;
     }
     None
@@ -150,8 +170,12 @@ impl Source for Requests {
         self.now = at as f64 / 1e6;
         let client = &self.clients.all[index];
         let rng = &mut self.states[index].rng;
-        let (prompt, completion) =
-            client.lengths.at(self.now).map_or((0, 0), |(input, output)| (input.draw(rng), output.draw(rng)));
+        let (prompt, completion) = client
+            .lengths
+            .at(self.now)
+            .map_or((0, 0), |(input, output)| {
+                (input.draw(rng), output.draw(rng))
+            });
         let row = Row {
             ts: Micros(self.base.saturating_add(at)),
             place: self.sent,

@@ -19,6 +19,8 @@ use xxhash_rust::xxh64::{Xxh64, xxh64};
 
 /// No description is near this size; what exceeds it is something else.
 const MAX_ENTRY_BYTES: u64 = 64 << 20;
+/// How long the last window is, which nothing follows.
+const WINDOW_SECONDS: f64 = 600.0;
 const MAX_ENTRIES: usize = 100_000;
 
 /// The law of a window's inter-arrival times, by its shape; the rate gives the scale.
@@ -33,6 +35,8 @@ pub(super) enum Law {
 pub(super) struct Window {
     /// Seconds from the trace's time 0.
     pub(super) start: f64,
+    /// Where the next one begins.
+    pub(super) end: f64,
     /// Requests a second.
     pub(super) rate: f64,
     pub(super) law: Law,
@@ -46,7 +50,10 @@ impl Lengths {
     pub(super) fn draw(&self, rng: &mut impl Rng) -> i64 {
         let at: f32 = rng.random::<f32>() * self.0.last().map_or(0.0, |last| last.1);
         let index = self.0.partition_point(|entry| entry.1 <= at);
-        self.0.get(index).or(self.0.last()).map_or(0, |entry| i64::from(entry.0))
+        self.0
+            .get(index)
+            .or(self.0.last())
+            .map_or(0, |entry| i64::from(entry.0))
     }
 }
 
@@ -60,7 +67,9 @@ impl Dataset {
     /// Input and output lengths in force at `time`; before the first window, that one.
     pub(super) fn at(&self, time: f64) -> Option<(&Lengths, &Lengths)> {
         let after = self.windows.partition_point(|window| window.0 <= time);
-        self.windows.get(after.saturating_sub(1)).map(|window| (&window.1, &window.2))
+        self.windows
+            .get(after.saturating_sub(1))
+            .map(|window| (&window.1, &window.2))
     }
 }
 
@@ -86,11 +95,8 @@ impl Clients {
     pub(super) fn expected(&self, until: f64) -> f64 {
         self.all
             .iter()
-            .flat_map(|client| client.windows.iter().enumerate().map(|(index, window)| (client, index, window)))
-            .map(|(client, index, window)| {
-                let end = client.windows.get(index + 1).map_or(self.end, |next| next.start).min(until);
-                window.rate * (end - window.start).max(0.0)
-            })
+            .flat_map(|client| &client.windows)
+            .map(|window| window.rate * (window.end.min(until) - window.start).max(0.0))
             .sum()
     }
 }
@@ -109,35 +115,50 @@ struct Loader {
 }
 
 fn not_servegen(expected: &'static str) -> TraceError {
-    TraceError::NotThisFormat { format: Format::Servegen, expected }
+    TraceError::NotThisFormat {
+        format: Format::Servegen,
+        expected,
+    }
 }
 
 /// Reads all descriptions.
 pub(super) fn load(path: &Path) -> Result<Clients, TraceError> {
     let mut loader = Loader::default();
-    let opening = |source| TraceError::Open { path: path.to_owned(), source };
+    let opening = |source| TraceError::Open {
+        path: path.to_owned(),
+        source,
+    };
     let meta = std::fs::metadata(path).map_err(opening)?;
     let mut bytes = meta.len();
     if meta.is_dir() {
         bytes = 0;
         for entry in std::fs::read_dir(path).map_err(opening)? {
             let file = entry.map_err(TraceError::Read)?.path();
-            let Some(name) = file.file_name().and_then(|name| name.to_str()) else { continue };
+            let Some(name) = file.file_name().and_then(|name| name.to_str()) else {
+                continue;
+            };
             if chunk(name).is_some() && file.is_file() {
-                let mut content = File::open(&file).map_err(|source| TraceError::Open { path: file.clone(), source })?;
+                let mut content = File::open(&file).map_err(|source| TraceError::Open {
+                    path: file.clone(),
+                    source,
+                })?;
                 bytes += loader.add(name, &mut content)?;
             }
         }
     } else {
         let mut archive = tar::Archive::new(lines::open(path, Arc::default())?);
-        let broken = |_: io::Error| not_servegen("a folder or .tar.gz of chunk-N-trace.csv and chunk-N-dataset.json");
+        let broken = |_: io::Error| {
+            not_servegen("a folder or .tar.gz of chunk-N-trace.csv and chunk-N-dataset.json")
+        };
         for entry in archive.entries().map_err(broken)? {
             let mut entry = entry.map_err(broken)?;
             if !entry.header().entry_type().is_file() {
                 continue;
             }
             let entry_path = entry.path().map_err(broken)?.into_owned();
-            let Some(name) = entry_path.file_name().and_then(|name| name.to_str()) else { continue };
+            let Some(name) = entry_path.file_name().and_then(|name| name.to_str()) else {
+                continue;
+            };
             if chunk(name).is_some() {
                 loader.add(name, &mut entry)?;
             }
@@ -157,11 +178,18 @@ fn chunk(name: &str) -> Option<(u32, bool)> {
 
 impl Loader {
     fn add(&mut self, name: &str, content: &mut dyn Read) -> Result<u64, TraceError> {
-        let Some((number, is_trace)) = chunk(name) else { return Ok(0) };
+        let Some((number, is_trace)) = chunk(name) else {
+            return Ok(0);
+        };
         let mut text = Vec::new();
-        content.take(MAX_ENTRY_BYTES + 1).read_to_end(&mut text).map_err(TraceError::Read)?;
+        content
+            .take(MAX_ENTRY_BYTES + 1)
+            .read_to_end(&mut text)
+            .map_err(TraceError::Read)?;
         if text.len() as u64 > MAX_ENTRY_BYTES || self.hashes.len() >= MAX_ENTRIES {
-            return Err(not_servegen("descriptions of at most 64 MiB each, at most 100,000 of them"));
+            return Err(not_servegen(
+                "descriptions of at most 64 MiB each, at most 100,000 of them",
+            ));
         }
         self.hashes.insert(name.to_owned(), xxh64(&text, 0));
         let parts = self.parts.entry(number).or_default();
@@ -181,23 +209,41 @@ impl Loader {
         }
         // The published archives lack some datasets, of busy clients too. Leaving those clients out would lose
         // the concentration that makes the trace worth replaying, so they borrow from the others in turn.
-        let lenders: Vec<Arc<Dataset>> =
-            self.parts.values().filter_map(|parts| parts.dataset.clone()).filter(|set| !set.windows.is_empty()).collect();
+        let lenders: Vec<Arc<Dataset>> = self
+            .parts
+            .values()
+            .filter_map(|parts| parts.dataset.clone())
+            .filter(|set| !set.windows.is_empty())
+            .collect();
         let mut all = Vec::new();
         for (number, parts) in self.parts {
             let Some(windows) = parts.trace else { continue };
             let own = parts.dataset.filter(|set| !set.windows.is_empty());
             let borrowed = || lenders.get(number as usize % lenders.len().max(1)).cloned();
             if let Some(lengths) = own.or_else(borrowed) {
-                all.push(Client { number, windows, lengths });
+                all.push(Client {
+                    number,
+                    windows,
+                    lengths,
+                });
             }
         }
         if all.is_empty() {
-            return Err(not_servegen("at least one chunk-N-trace.csv and one chunk-N-dataset.json with lengths"));
+            return Err(not_servegen(
+                "at least one chunk-N-trace.csv and one chunk-N-dataset.json with lengths",
+            ));
         }
-        let starts = all.iter().flat_map(|client| &client.windows).map(|window| window.start);
-        let end = starts.fold(0.0, f64::max) + 600.0;
-        Ok(Clients { all, fingerprint: hash.digest(), bytes, end })
+        let end = all
+            .iter()
+            .flat_map(|client| &client.windows)
+            .map(|window| window.end)
+            .fold(0.0, f64::max);
+        Ok(Clients {
+            all,
+            fingerprint: hash.digest(),
+            bytes,
+            end,
+        })
     }
 }
 
@@ -208,25 +254,49 @@ fn windows(text: &[u8]) -> Result<Vec<Window>, TraceError> {
         if line.is_empty() {
             continue;
         }
-        let wrong = |field, reason| TraceError::Line { line: index as u64 + 1, column: None, field: Some(field), reason };
+        let wrong = |field, reason| TraceError::Line {
+            line: index as u64 + 1,
+            column: None,
+            field: Some(field),
+            reason,
+        };
         let mut cells = line.split(',');
         let mut number = |field: &'static str| {
-            let value = cells.next().and_then(|cell| cell.trim().parse::<f64>().ok()).filter(|v| v.is_finite() && *v >= 0.0);
+            let value = cells
+                .next()
+                .and_then(|cell| cell.trim().parse::<f64>().ok())
+                .filter(|v| v.is_finite() && *v >= 0.0);
             value.ok_or_else(|| wrong(field, "expected a number of zero or more"))
         };
         let (start, rate, _cv) = (number("ts")?, number("rate")?, number("cv")?);
         let law = cells.next().unwrap_or("").trim();
-        let shape = cells.next().and_then(|cell| cell.trim().parse::<f64>().ok()).filter(|shape| *shape > 0.0);
+        let shape = cells
+            .next()
+            .and_then(|cell| cell.trim().parse::<f64>().ok())
+            .filter(|shape| *shape > 0.0);
         let law = match (law, shape) {
             ("Gamma", Some(shape)) => Law::Gamma(shape),
             ("Weibull", Some(shape)) => Law::Weibull(shape),
             ("", _) | ("Exponential" | "Poisson", _) => Law::Exponential,
-            _ => return Err(wrong("distribution", "expected Gamma or Weibull and a shape above zero")),
+            _ => {
+                return Err(wrong(
+                    "distribution",
+                    "expected Gamma or Weibull and a shape above zero",
+                ));
+            }
         };
-        if windows.last().is_some_and(|last| last.start >= start) {
-            return Err(wrong("ts", "windows must follow each other in time"));
+        if let Some(last) = windows.last_mut() {
+            if last.start >= start {
+                return Err(wrong("ts", "windows must follow each other in time"));
+            }
+            last.end = start;
         }
-        windows.push(Window { start, rate, law });
+        windows.push(Window {
+            start,
+            end: start + WINDOW_SECONDS,
+            rate,
+            law,
+        });
     }
     Ok(windows)
 }
@@ -240,13 +310,17 @@ struct Texts {
 }
 
 fn dataset(text: &[u8]) -> Result<Dataset, TraceError> {
-    let wrong = || not_servegen("chunk-N-dataset.json maps seconds to input_tokens and output_tokens");
+    let wrong =
+        || not_servegen("chunk-N-dataset.json maps seconds to input_tokens and output_tokens");
     let raw: BTreeMap<String, Texts> = serde_json::from_slice(text).map_err(|_| wrong())?;
     let mut windows = Vec::new();
     for (start, texts) in raw {
         let start: f64 = start.parse().map_err(|_| wrong())?;
         let lengths = |text: &str| lengths(text).ok_or_else(wrong);
-        let (input, output) = (lengths(&texts.input_tokens)?, lengths(&texts.output_tokens)?);
+        let (input, output) = (
+            lengths(&texts.input_tokens)?,
+            lengths(&texts.output_tokens)?,
+        );
         if !input.0.is_empty() && !output.0.is_empty() {
             windows.push((start, input, output));
         }

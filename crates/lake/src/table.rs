@@ -1,0 +1,420 @@
+//! One Delta table: rows and the offsets they came from, in one commit.
+
+use crate::error::LakeError;
+use crate::files::{self, DataFile};
+use crate::spec::TableSpec;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema};
+use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake::kernel::{Action, Add, StructType, Transaction};
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use fail::fail_point;
+use object_store::ObjectStore;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+use tokio::sync::Mutex;
+
+/// What the next commit of a table says of a journal partition: everything below this offset is in.
+pub type Offsets = BTreeMap<u32, u64>;
+
+/// Commits between checkpoints: a reader replays at most this many small log files.
+const CHECKPOINT_EVERY: u64 = 100;
+/// Log files older than this go once a checkpoint covers them. Far above the longest read of a snapshot.
+const LOG_RETENTION: &str = "interval 1 hour";
+
+/// A table of the lake. Commits take turns; reading goes by the snapshot of the last commit.
+pub struct Table {
+    spec: TableSpec,
+    root: PathBuf,
+    delta: Mutex<DeltaTable>,
+    view: RwLock<TableView>,
+    /// Files whose bytes may still be only in the page cache.
+    unsynced: std::sync::Mutex<Vec<PathBuf>>,
+}
+
+/// What a committed version of a table holds.
+#[derive(Debug, Clone, Default)]
+pub struct TableView {
+    /// Delta version.
+    pub version: u64,
+    /// Its files.
+    pub files: Arc<Vec<DataFile>>,
+    /// Its offsets: the next one to take, by partition.
+    pub offsets: Offsets,
+}
+
+fn app_id(partition: u32) -> String {
+    format!("journal-{partition}")
+}
+
+impl Table {
+    /// Opens the table under `root`, making it if it is not there.
+    ///
+    /// # Errors
+    /// When the folder cannot be used or holds a table with other columns.
+    pub async fn open(root: &Path, spec: TableSpec, partitions: u32) -> Result<Self, LakeError> {
+        let path = root.join(&spec.name);
+        std::fs::create_dir_all(&path).map_err(LakeError::Folder)?;
+        let path = path.canonicalize().map_err(LakeError::Folder)?;
+        let fail = |source| LakeError::delta(&spec.name, source);
+        let url = deltalake::ensure_table_uri(path.to_string_lossy()).map_err(fail)?;
+        let mut delta = DeltaTableBuilder::from_url(url)
+            .map_err(fail)?
+            .build()
+            .map_err(fail)?;
+        if delta.verify_deltatable_existence().await.map_err(fail)? {
+            delta.load().await.map_err(fail)?;
+        } else {
+            delta = create(delta, &spec).await?;
+        }
+        let table = Self {
+            root: path,
+            delta: Mutex::new(delta),
+            view: RwLock::default(),
+            unsynced: std::sync::Mutex::default(),
+            spec,
+        };
+        let delta = table.delta.lock().await;
+        table.check_columns(&delta)?;
+        table.load_view(&delta, partitions).await?;
+        drop(delta);
+        Ok(table)
+    }
+
+    /// What the table is.
+    pub fn spec(&self) -> &TableSpec {
+        &self.spec
+    }
+
+    /// The last committed state.
+    pub fn view(&self) -> TableView {
+        self.view
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_view(&self, view: TableView) {
+        *self
+            .view
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = view;
+    }
+
+    /// Reads what another process may have committed since.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn reload(&self) -> Result<(), LakeError> {
+        let mut delta = self.delta.lock().await;
+        delta
+            .update_state()
+            .await
+            .map_err(|source| LakeError::delta(&self.spec.name, source))?;
+        let partitions = self.view().offsets.len().max(1) as u32;
+        self.load_view(&delta, partitions).await
+    }
+
+    async fn load_view(&self, delta: &DeltaTable, partitions: u32) -> Result<(), LakeError> {
+        let fail = |source| LakeError::delta(&self.spec.name, source);
+        let state = delta.snapshot().map_err(fail)?;
+        let log = delta.log_store();
+        let mut offsets = Offsets::new();
+        for partition in 0..partitions {
+            let version = state
+                .snapshot()
+                .transaction_version(log.as_ref(), app_id(partition))
+                .await
+                .map_err(fail)?;
+            offsets.insert(partition, version.unwrap_or(0).max(0) as u64);
+        }
+        let files = state
+            .log_data()
+            .iter()
+            .map(|file| {
+                let stats = file.stats();
+                DataFile {
+                    path: file.path().into_owned(),
+                    date: file
+                        .partition_values_map()
+                        .remove("date")
+                        .flatten()
+                        .unwrap_or_default(),
+                    size: file.size(),
+                    rows: file.num_records().unwrap_or_default() as i64,
+                    window: files::window_of(stats.as_deref(), &self.spec),
+                }
+            })
+            .collect();
+        self.set_view(TableView {
+            version: state.version(),
+            files: Arc::new(files),
+            offsets,
+        });
+        Ok(())
+    }
+
+    fn check_columns(&self, delta: &DeltaTable) -> Result<(), LakeError> {
+        let fail = |source| LakeError::delta(&self.spec.name, source);
+        let stored = delta.snapshot().map_err(fail)?.snapshot().arrow_schema();
+        let name = |schema: &Schema| {
+            schema
+                .fields()
+                .iter()
+                .map(|f| f.name().clone())
+                .filter(|n| n != "date")
+                .collect::<Vec<_>>()
+        };
+        let (stored, wanted) = (name(&stored), name(&self.spec.schema));
+        if stored == wanted {
+            return Ok(());
+        }
+        let detail = match stored.iter().find(|column| !wanted.contains(column)) {
+            Some(column) => format!("column {column} is in the lake only"),
+            None => match wanted.iter().find(|column| !stored.contains(column)) {
+                Some(column) => format!("column {column} is missing in the lake"),
+                None => "the order of columns differs".to_owned(),
+            },
+        };
+        Err(LakeError::OtherVersion {
+            table: self.spec.name.clone(),
+            detail,
+        })
+    }
+
+    /// The store below the table's folder.
+    pub async fn store(&self) -> Arc<dyn ObjectStore> {
+        self.delta.lock().await.object_store()
+    }
+
+    /// Appends `rows` and moves `offsets`, in one commit.
+    ///
+    /// # Errors
+    /// [`LakeError::Conflict`] when someone else committed since; then nothing of this is in the table.
+    pub async fn append(&self, rows: &RecordBatch, offsets: &Offsets) -> Result<(), LakeError> {
+        fail_point!("lake::before_files", |_| std::process::abort());
+        let store = self.store().await;
+        let rows = files::conform(rows, &self.spec.schema)?;
+        let mut new_files = Vec::new();
+        let mut actions = Vec::new();
+        for (day, rows) in files::split_by_day(&rows, &self.spec)? {
+            let (file, add) = files::write(store.as_ref(), &self.spec, day, &rows, false).await?;
+            new_files.push(file);
+            actions.push(Action::Add(add));
+        }
+        fail_point!("lake::after_files", |_| std::process::abort());
+        let operation = DeltaOperation::Write {
+            mode: SaveMode::Append,
+            partition_by: Some(vec!["date".to_owned()]),
+            predicate: None,
+        };
+        self.commit(actions, Some(offsets), operation, |files| {
+            files.extend(new_files)
+        })
+        .await
+    }
+
+    /// Replaces `old` by files holding the same facts.
+    pub(crate) async fn rearrange(
+        &self,
+        old: &[DataFile],
+        new: Vec<(DataFile, Add)>,
+    ) -> Result<(), LakeError> {
+        let removed: std::collections::HashSet<&str> =
+            old.iter().map(|file| file.path.as_str()).collect();
+        let mut actions: Vec<Action> = {
+            let delta = self.delta.lock().await;
+            let state = delta
+                .snapshot()
+                .map_err(|source| LakeError::delta(&self.spec.name, source))?;
+            state
+                .log_data()
+                .iter()
+                .filter(|file| removed.contains(file.path().as_ref()))
+                .map(|file| Action::Remove(file.remove_action(false)))
+                .collect()
+        };
+        let (files, adds): (Vec<_>, Vec<_>) = new.into_iter().unzip();
+        actions.extend(adds.into_iter().map(Action::Add));
+        fail_point!("lake::before_compaction", |_| std::process::abort());
+        let operation = DeltaOperation::Optimize {
+            predicate: None,
+            target_size: 0,
+        };
+        self.commit(actions, None, operation, |all| {
+            all.retain(|file| !removed.contains(file.path.as_str()));
+            all.extend(files);
+        })
+        .await
+    }
+
+    async fn commit(
+        &self,
+        actions: Vec<Action>,
+        offsets: Option<&Offsets>,
+        operation: DeltaOperation,
+        change: impl FnOnce(&mut Vec<DataFile>),
+    ) -> Result<(), LakeError> {
+        let fail = |source: DeltaTableError| LakeError::delta(&self.spec.name, source);
+        let mut delta = self.delta.lock().await;
+        let mut view = self.view();
+        let transactions = offsets
+            .into_iter()
+            .flatten()
+            .map(|(partition, next)| Transaction {
+                app_id: app_id(*partition),
+                version: *next as i64,
+                last_updated: None,
+            })
+            .collect();
+        let mut touched: Vec<PathBuf> = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Add(add) => Some(self.root.join(&add.path)),
+                _ => None,
+            })
+            .collect();
+        // No retry inside the library: it would commit without looking at the offsets again.
+        let properties = CommitProperties::default()
+            .with_max_retries(0)
+            .with_application_transactions(transactions)
+            .with_create_checkpoint(false)
+            .with_cleanup_expired_logs(Some(false));
+        fail_point!("lake::before_commit", |_| std::process::abort());
+        let state = delta.snapshot().map_err(fail)?.snapshot().clone();
+        let done = CommitBuilder::from(properties)
+            .with_actions(actions)
+            .build(Some(&state), delta.log_store(), operation)
+            .await
+            .map_err(fail)?;
+        fail_point!("lake::after_commit", |_| std::process::abort());
+        let version = done.version();
+        delta.state = Some(done.snapshot());
+        let mut files = Arc::unwrap_or_clone(view.files);
+        change(&mut files);
+        view.files = Arc::new(files);
+        view.version = version;
+        if let Some(offsets) = offsets {
+            view.offsets
+                .extend(offsets.iter().map(|(partition, next)| (*partition, *next)));
+        }
+        self.set_view(view);
+        touched.push(
+            self.root
+                .join("_delta_log")
+                .join(format!("{version:020}.json")),
+        );
+        self.unsynced
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .extend(touched);
+        if version > 0 && version % CHECKPOINT_EVERY == 0 {
+            deltalake::checkpoints::create_checkpoint(&delta, None)
+                .await
+                .map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    /// The days that hold rows.
+    pub fn days(&self) -> std::collections::BTreeSet<String> {
+        self.view()
+            .files
+            .iter()
+            .map(|file| file.date.clone())
+            .collect()
+    }
+
+    /// The stored rows of one day, partials as they are.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub async fn read_day(&self, date: &str) -> Result<Vec<RecordBatch>, LakeError> {
+        let store = self.store().await;
+        let mut rows = Vec::new();
+        for file in self.view().files.iter().filter(|file| file.date == date) {
+            for batch in files::read(store.as_ref(), &file.path, None).await? {
+                rows.push(files::conform(&batch, &self.spec.schema)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Forces everything committed so far to the disk. Only then may the journal forget it.
+    ///
+    /// # Errors
+    /// When a file cannot be synced. Its journal entries must then stay.
+    pub fn make_durable(&self) -> Result<(), LakeError> {
+        let files = std::mem::take(
+            &mut *self
+                .unsynced
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+        let mut folders: Vec<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+        folders.push(&self.root);
+        folders.sort_unstable();
+        folders.dedup();
+        for path in files.iter().map(PathBuf::as_path).chain(folders) {
+            match std::fs::File::open(path).and_then(|file| file.sync_all()) {
+                Ok(()) => {}
+                // Compaction and vacuum, or log clean-up, have replaced it by something synced in its turn.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(LakeError::Folder(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A handle for queries and upkeep, at the last committed state.
+    pub(crate) async fn delta(&self) -> DeltaTable {
+        self.delta.lock().await.clone()
+    }
+
+    /// Puts back a state that upkeep committed.
+    pub(crate) async fn adopt(
+        &self,
+        run: impl AsyncFnOnce(DeltaTable) -> Result<DeltaTable, DeltaTableError>,
+    ) -> Result<(), LakeError> {
+        let mut delta = self.delta.lock().await;
+        *delta = run(delta.clone())
+            .await
+            .map_err(|source| LakeError::delta(&self.spec.name, source))?;
+        let mut view = self.view();
+        view.version = delta.version().unwrap_or(view.version);
+        self.set_view(view);
+        Ok(())
+    }
+}
+
+async fn create(delta: DeltaTable, spec: &TableSpec) -> Result<DeltaTable, LakeError> {
+    let mut fields: Vec<Field> = spec
+        .schema
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone())
+        .collect();
+    fields.push(Field::new("date", DataType::Date32, true));
+    let schema: StructType = (&Schema::new(fields))
+        .try_into_kernel()
+        .map_err(arrow::error::ArrowError::from)?;
+    let configuration = [
+        ("delta.logRetentionDuration", LOG_RETENTION),
+        ("delta.checkpointInterval", "100"),
+        ("delta.enableExpiredLogCleanup", "false"),
+        ("delta.dataSkippingNumIndexedCols", "0"),
+    ];
+    delta
+        .create()
+        .with_table_name(&spec.name)
+        .with_columns(schema.fields().cloned())
+        .with_partition_columns(["date"])
+        .with_configuration(
+            configuration.map(|(key, value)| (key.to_owned(), Some(value.to_owned()))),
+        )
+        .await
+        .map_err(|source| LakeError::delta(&spec.name, source))
+}

@@ -1,0 +1,186 @@
+//! The lake checked against itself from the ground: every rollup again from the raw events, and the ledger against both.
+
+use crate::{Pipeline, RollupError};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use tidemark_lake::{DEAD_LETTERS, EVENTS, INTAKE, Lake};
+
+/// Where two accounts of the same events differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Table.
+    pub table: String,
+    /// UTC day, or empty where the difference is over all days.
+    pub date: String,
+    /// What differs.
+    pub what: String,
+}
+
+/// Recomputes every rollup from the raw events, day by day, and balances the ledger. `each` hears of every day done.
+///
+/// # Errors
+/// When a file cannot be read; differences are not errors.
+pub async fn verify(
+    lake: &Lake,
+    pipelines: &[Pipeline],
+    mut each: impl FnMut(usize, usize),
+) -> Result<Vec<Difference>, RollupError> {
+    let mut found = Vec::new();
+    let raw = lake.table(EVENTS)?;
+    let mut days: BTreeSet<String> = raw.days();
+    for pipeline in pipelines {
+        days.extend(lake.table(&pipeline.spec().name)?.days());
+    }
+    let mut ids = HashSet::new();
+    let mut events = 0;
+    for (done, date) in days.iter().enumerate() {
+        let rows = raw.read_day(date).await?;
+        for batch in &rows {
+            events += batch.num_rows() as i64;
+            if let Some(column) = batch
+                .column_by_name("event_id")
+                .and_then(|ids| ids.as_binary_opt::<i32>())
+            {
+                ids.extend(
+                    column
+                        .iter()
+                        .flatten()
+                        .filter_map(|id| <[u8; 16]>::try_from(id).ok()),
+                );
+            }
+        }
+        for pipeline in pipelines {
+            let table = lake.table(&pipeline.spec().name)?;
+            let wanted = table
+                .merge_rows(vec![conformed(pipeline.run(&rows).await?, pipeline)?])
+                .await?;
+            let stored = table.merge_rows(table.read_day(date).await?).await?;
+            if wanted != stored {
+                let (missing, extra) = compare(&wanted, &stored)?;
+                found.push(Difference {
+                    table: pipeline.spec().name.clone(),
+                    date: date.clone(),
+                    what: format!("{missing} rows from raw events are not stored so, {extra} stored rows have no such events"),
+                });
+            }
+        }
+        each(done + 1, days.len());
+    }
+    let mut differ = |table: &str, what: String| {
+        found.push(Difference {
+            table: table.to_owned(),
+            date: String::new(),
+            what,
+        })
+    };
+    if ids.len() as i64 != events {
+        differ(
+            EVENTS,
+            format!("{events} events, but only {} ids", ids.len()),
+        );
+    }
+    let [received, accepted, duplicates, dead, damaged] = ledger(lake).await?;
+    if accepted != events {
+        differ(
+            INTAKE,
+            format!("the ledger accepted {accepted} events, the table holds {events}"),
+        );
+    }
+    if received != accepted + duplicates + dead + damaged {
+        differ(
+            INTAKE,
+            format!(
+                "received {received} is not accepted {accepted} + duplicates {duplicates} + dead letters {dead} + damaged {damaged}"
+            ),
+        );
+    }
+    let offsets: u64 = lake.table(INTAKE)?.view().offsets.values().sum();
+    if received != offsets as i64 {
+        differ(
+            INTAKE,
+            format!("received {received} records, the journal gave out {offsets} offsets"),
+        );
+    }
+    let mut letters = 0;
+    let table = lake.table(DEAD_LETTERS)?;
+    for date in table.days() {
+        for batch in table.read_day(&date).await? {
+            let reasons = batch
+                .column_by_name("reason")
+                .and_then(|column| column.as_string_opt::<i32>());
+            letters += reasons.map_or(0, |reasons| {
+                reasons
+                    .iter()
+                    .flatten()
+                    .filter(|reason| *reason != "damaged")
+                    .count() as i64
+            });
+        }
+    }
+    if letters != dead {
+        differ(
+            DEAD_LETTERS,
+            format!("the ledger counts {dead} dead letters, the table holds {letters}"),
+        );
+    }
+    Ok(found)
+}
+
+/// The ledger's sums: received, accepted, duplicates, dead letters, damaged.
+pub(crate) async fn ledger(lake: &Lake) -> Result<[i64; 5], RollupError> {
+    let table = lake.table(INTAKE)?;
+    let mut sums = [0; 5];
+    for date in table.days() {
+        for batch in table.read_day(&date).await? {
+            for (sum, name) in sums.iter_mut().zip([
+                "received",
+                "accepted",
+                "duplicates",
+                "dead_letters",
+                "damaged",
+            ]) {
+                let column = batch
+                    .column_by_name(name)
+                    .and_then(|column| column.as_primitive_opt::<Int64Type>());
+                *sum += column.and_then(arrow::compute::sum).unwrap_or(0);
+            }
+        }
+    }
+    Ok(sums)
+}
+
+fn conformed(rows: RecordBatch, pipeline: &Pipeline) -> Result<RecordBatch, RollupError> {
+    let schema = &pipeline.spec().schema;
+    let columns = rows
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| arrow::compute::cast(column, field.data_type()))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(RecordBatch::try_new(schema.clone(), columns)?)
+}
+
+/// How many rows of each side the other lacks.
+fn compare(wanted: &RecordBatch, stored: &RecordBatch) -> Result<(usize, usize), RollupError> {
+    let mut balance: HashMap<String, i64> = HashMap::new();
+    for (batch, sign) in [(wanted, 1), (stored, -1)] {
+        let options = FormatOptions::default();
+        let columns = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
+            .collect::<Result<Vec<_>, _>>()?;
+        for row in 0..batch.num_rows() {
+            let text: Vec<String> = columns
+                .iter()
+                .map(|column| column.value(row).to_string())
+                .collect();
+            *balance.entry(text.join("\u{1f}")).or_default() += sign;
+        }
+    }
+    let missing = balance.values().filter(|n| **n > 0).sum::<i64>();
+    let extra = -balance.values().filter(|n| **n < 0).sum::<i64>();
+    Ok((missing as usize, extra as usize))
+}

@@ -1,0 +1,161 @@
+//! Settings: built-in defaults, then `tidemark.toml`, then `TIDEMARK_*` of the environment.
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Every setting. Unknown keys are errors, so that a typing slip is not silently the default.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where journal and lake live.
+    pub data_dir: PathBuf,
+    /// HTTP address.
+    pub listen: String,
+    /// Journal partitions; fixed once the journal exists.
+    pub partitions: u32,
+    /// Milliseconds between commits under light traffic.
+    pub commit_interval_ms: u64,
+    /// Events after which a commit does not wait.
+    pub max_batch_rows: usize,
+    /// Days of events to take in; 0 is unlimited. Older ones become dead letters.
+    pub retention_days: u32,
+    /// Bytes the journal may hold; beyond, appends are refused until the rollup has caught up.
+    pub journal_max_bytes: u64,
+    /// Seconds between compactions.
+    pub compact_every_s: u64,
+    /// Seconds between vacuums.
+    pub vacuum_every_s: u64,
+    /// Seconds for which files no version names any more are kept for running queries.
+    pub file_retention_s: u64,
+    /// Public cells with fewer distinct accounts fold into `other`.
+    pub min_accounts: u32,
+    /// Log filter, as in `info,tidemark_lake=debug`.
+    pub log: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("tidemark-data"),
+            listen: "127.0.0.1:8480".to_owned(),
+            partitions: 4,
+            commit_interval_ms: 1000,
+            max_batch_rows: 131_072,
+            retention_days: 0,
+            journal_max_bytes: 4 << 30,
+            compact_every_s: 10,
+            vacuum_every_s: 600,
+            file_retention_s: 3600,
+            min_accounts: 10,
+            log: "warn".to_owned(),
+        }
+    }
+}
+
+/// Environment variables of the prefix that are not settings.
+const NOT_SETTINGS: [&str; 2] = ["TIDEMARK_VOLATILE_PAGE_CACHE", "TIDEMARK_TEST_SHARED"];
+
+impl Config {
+    /// Reads the settings; `file` must exist if given, `./tidemark.toml` is read if there.
+    pub fn load(file: Option<&Path>) -> Result<Self> {
+        let text = match file {
+            Some(path) => std::fs::read_to_string(path)
+                .with_context(|| format!("the configuration {} cannot be read", path.display()))?,
+            None => std::fs::read_to_string("tidemark.toml").unwrap_or_default(),
+        };
+        let environment = std::env::vars().filter(|(key, _)| !NOT_SETTINGS.contains(&key.as_str()));
+        Self::merge(&text, environment)
+    }
+
+    fn merge(text: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Self> {
+        let mut table: toml::Table = text.parse().context("tidemark.toml is not valid TOML")?;
+        for (key, value) in environment {
+            if let Some(name) = key.strip_prefix("TIDEMARK_") {
+                // `8` and `true` mean what they say, anything else is text.
+                let value = match value.parse::<i64>() {
+                    Ok(number) => toml::Value::Integer(number),
+                    Err(_) => toml::Value::String(value),
+                };
+                table.insert(name.to_lowercase(), value);
+            }
+        }
+        let known = toml::Table::try_from(Self::default()).context("defaults")?;
+        if let Some(unknown) = table.keys().find(|key| !known.contains_key(*key)) {
+            let near = known
+                .keys()
+                .min_by_key(|key| distance(key, unknown))
+                .map_or("", |key| key.as_str());
+            bail!(
+                "unknown setting `{unknown}` (did you mean `{near}`?); `tidemark up --print-config` lists all settings"
+            );
+        }
+        let config: Self = table.try_into().map_err(|error: toml::de::Error| {
+            anyhow::anyhow!("setting refused: {}", error.message())
+        })?;
+        if !(1..=64).contains(&config.partitions) {
+            bail!("partitions must be from 1 to 64, not {}", config.partitions);
+        }
+        if config.max_batch_rows == 0 || config.commit_interval_ms == 0 {
+            bail!("max_batch_rows and commit_interval_ms must be above 0");
+        }
+        Ok(config)
+    }
+}
+
+/// Edit distance, for "did you mean".
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.chars().enumerate() {
+            let next = (corner + usize::from(x != y))
+                .min(row[j] + 1)
+                .min(row[j + 1] + 1);
+            corner = std::mem::replace(&mut row[j + 1], next);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environment_beats_file_beats_default() {
+        let env = [
+            ("TIDEMARK_PARTITIONS".to_owned(), "2".to_owned()),
+            ("HOME".to_owned(), "/x".to_owned()),
+        ];
+        let config =
+            Config::merge("partitions = 8\nlisten = '127.0.0.1:1'", env.into_iter()).unwrap();
+        assert_eq!(
+            (
+                config.partitions,
+                config.listen.as_str(),
+                config.commit_interval_ms
+            ),
+            (2, "127.0.0.1:1", 1000)
+        );
+    }
+
+    #[test]
+    fn unknown_and_wrong_settings_are_named() {
+        let none = || std::iter::empty();
+        let error = Config::merge("partitons = 8", none())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`partitons`") && error.contains("`partitions`"),
+            "{error}"
+        );
+        let error = Config::merge("partitions = 'many'", none())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("invalid type"), "{error}");
+        assert!(Config::merge("partitions = 0", none()).is_err());
+    }
+}

@@ -1,0 +1,161 @@
+//! A data folder opened for work: journal, lake and what connects them.
+
+use crate::config::Config;
+use anyhow::{Context, Result, bail};
+use std::path::Path;
+use std::time::Duration;
+use tidemark_bus::{Journal, JournalOptions};
+use tidemark_event::{UsageEvent, wire};
+use tidemark_lake::{Lake, Upkeep};
+use tidemark_rollup::{Pipeline, Worker, WorkerOptions, table_specs};
+
+/// Version of the folder's layout. A larger one in the folder means a newer Tidemark wrote it.
+const LAYOUT: u32 = 1;
+
+/// An open data folder.
+pub struct Instance {
+    /// The bus.
+    pub journal: Journal,
+    /// The tables.
+    pub lake: Lake,
+    /// The rollups.
+    pub pipelines: Vec<Pipeline>,
+    options: WorkerOptions,
+    /// How upkeep goes about it.
+    pub upkeep: Upkeep,
+    writer: wire::Writer,
+}
+
+impl Instance {
+    /// Opens `config.data_dir`, making it if it is not there. One process at a time may hold it.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let dir = &config.data_dir;
+        std::fs::create_dir_all(dir).with_context(|| {
+            format!(
+                "the data folder {} cannot be made: choose another with --data-dir",
+                dir.display()
+            )
+        })?;
+        check_layout(dir)?;
+        let options = JournalOptions {
+            partitions: config.partitions,
+            max_bytes: config.journal_max_bytes,
+            ..JournalOptions::default()
+        };
+        let options = JournalOptions {
+            max_record_bytes: 16 << 20,
+            ..options
+        };
+        let journal = Journal::open(&dir.join("journal"), options)?;
+        let (lake, pipelines) = open_lake(dir, journal.partitions()).await?;
+        Ok(Self {
+            journal,
+            lake,
+            pipelines,
+            options: WorkerOptions {
+                commit_interval: Duration::from_millis(config.commit_interval_ms),
+                max_rows: config.max_batch_rows,
+                retention: (config.retention_days > 0)
+                    .then(|| Duration::from_secs(u64::from(config.retention_days) * 86_400)),
+            },
+            upkeep: upkeep(config),
+            writer: wire::Writer::new()?,
+        })
+    }
+
+    /// A rollup worker that goes on where the lake ends.
+    pub fn worker(&self) -> Result<Worker> {
+        Ok(Worker::new(
+            self.journal.clone(),
+            self.lake.clone(),
+            self.pipelines.clone(),
+            self.options,
+        )?)
+    }
+
+    /// Publishes events; returns when they are durable.
+    pub fn publish(&self, events: &[UsageEvent]) -> Result<()> {
+        let records = events
+            .iter()
+            .map(|event| {
+                (
+                    self.journal.partition_for(&event.event_id.0),
+                    self.writer.write(event),
+                )
+            })
+            .collect();
+        Ok(self.journal.append_blocking(records)?)
+    }
+
+    /// Books input that could not be read as an event, so that it is counted.
+    pub fn publish_unreadable(&self, how_many: usize) -> Result<()> {
+        let records = (0..how_many)
+            .map(|_| (0, wire::Writer::write_unreadable()))
+            .collect();
+        Ok(self.journal.append_blocking(records)?)
+    }
+
+    /// Records taken in so far.
+    pub fn appended(&self) -> u64 {
+        (0..self.journal.partitions())
+            .map(|partition| self.journal.end_offset(partition))
+            .sum()
+    }
+
+    /// Records committed so far.
+    pub fn committed(&self) -> u64 {
+        self.lake
+            .resume_from(self.journal.partitions())
+            .values()
+            .sum()
+    }
+}
+
+/// Upkeep as configured.
+pub fn upkeep(config: &Config) -> Upkeep {
+    Upkeep {
+        retention: Duration::from_secs(config.file_retention_s),
+        ..Upkeep::default()
+    }
+}
+
+/// The lake below a data folder, for reading; nothing is made.
+pub async fn existing_lake(dir: &Path) -> Result<(Lake, Vec<Pipeline>)> {
+    if !dir.join("lake").is_dir() {
+        bail!(
+            "there is no lake in {}: `tidemark up --demo` or `tidemark replay` make one, or name its folder with --data-dir",
+            dir.display()
+        );
+    }
+    check_layout(dir)?;
+    open_lake(dir, partitions(dir)).await
+}
+
+fn partitions(dir: &Path) -> u32 {
+    Journal::open_read_only(&dir.join("journal")).map_or(4, |journal| journal.partitions())
+}
+
+async fn open_lake(dir: &Path, partitions: u32) -> Result<(Lake, Vec<Pipeline>)> {
+    let pipelines = Pipeline::built_in(&wire::Reader::new(&[])?.schema()).await?;
+    let lake = Lake::open(
+        &dir.join("lake"),
+        table_specs(&pipelines).await?,
+        partitions,
+    )
+    .await?;
+    Ok((lake, pipelines))
+}
+
+fn check_layout(dir: &Path) -> Result<()> {
+    let marker = dir.join("layout");
+    match std::fs::read_to_string(&marker) {
+        Ok(text) => match text.trim().parse::<u32>() {
+            Ok(found) if found <= LAYOUT => Ok(()),
+            Ok(found) => bail!("{} was written by a newer Tidemark (layout {found}, this one knows {LAYOUT}): use that version, or another --data-dir", dir.display()),
+            Err(_) => bail!("{} is not a Tidemark data folder any more (its file `layout` holds no number): choose another with --data-dir", dir.display()),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => std::fs::write(&marker, format!("{LAYOUT}\n"))
+            .with_context(|| format!("the data folder {} cannot be written: check its owner and free space, or choose another with --data-dir", dir.display())),
+        Err(error) => Err(error).with_context(|| format!("the data folder {} cannot be read: check its owner, or choose another with --data-dir", dir.display())),
+    }
+}
