@@ -81,6 +81,7 @@ impl Table {
         table.check_columns(&delta)?;
         table.load_view(&delta, partitions).await?;
         drop(delta);
+        table.distrust_page_cache();
         Ok(table)
     }
 
@@ -307,10 +308,7 @@ impl Table {
                 .join("_delta_log")
                 .join(format!("{version:020}.json")),
         );
-        self.unsynced
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .extend(touched);
+        self.unsynced().extend(touched);
         if version > 0 && version % CHECKPOINT_EVERY == 0 {
             deltalake::checkpoints::create_checkpoint(&delta, None)
                 .await
@@ -348,12 +346,7 @@ impl Table {
     /// # Errors
     /// When a file cannot be synced. Its journal entries must then stay.
     pub fn make_durable(&self) -> Result<(), LakeError> {
-        let files = std::mem::take(
-            &mut *self
-                .unsynced
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
+        let files = std::mem::take(&mut *self.unsynced());
         let mut folders: Vec<&Path> = files.iter().filter_map(|file| file.parent()).collect();
         folders.push(&self.root);
         folders.sort_unstable();
@@ -363,10 +356,37 @@ impl Table {
                 Ok(()) => {}
                 // Compaction and vacuum, or log clean-up, have replaced it by something synced in its turn.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(LakeError::Folder(error)),
+                Err(error) => {
+                    self.unsynced().extend(files);
+                    return Err(LakeError::Folder(error));
+                }
             }
         }
         Ok(())
+    }
+
+    fn unsynced(&self) -> std::sync::MutexGuard<'_, Vec<PathBuf>> {
+        self.unsynced
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// What a killed predecessor committed may be in the page cache only: it counts as unsynced.
+    fn distrust_page_cache(&self) {
+        let mut files: Vec<PathBuf> = self
+            .view()
+            .files
+            .iter()
+            .map(|file| self.root.join(&file.path))
+            .collect();
+        if let Ok(log) = std::fs::read_dir(self.root.join("_delta_log")) {
+            files.extend(
+                log.flatten()
+                    .map(|entry| entry.path())
+                    .filter(|path| path.is_file()),
+            );
+        }
+        self.unsynced().extend(files);
     }
 
     /// A handle for queries and upkeep, at the last committed state.

@@ -192,30 +192,34 @@ impl Worker {
         Ok(full || replaying)
     }
 
-    /// Reads until the batch is full or the journal has no more.
+    /// Reads what the journal held when asked, up to a full batch; whether the batch is full.
     async fn fill(&mut self, batch: &mut MicroBatch) -> Result<bool, RollupError> {
+        // The goal is set before the first poll: under steady traffic there is always one more record to wait for.
+        let replaying = !self.replay_to.is_empty();
+        let goal: Vec<u64> = (0..self.readers.len() as u32)
+            .map(|partition| match self.replay_to.get(&partition) {
+                Some(end) => *end,
+                None if replaying => 0,
+                None => self.journal.end_offset(partition),
+            })
+            .collect();
         let mut reads = Vec::new();
         loop {
             let mut idle = true;
-            for partition in 0..self.readers.len() as u32 {
-                let reader = &mut self.readers[partition as usize];
+            for (index, goal) in goal.iter().enumerate() {
+                let partition = index as u32;
+                let reader = &mut self.readers[index];
                 let from = reader.position();
-                let limit = match self.replay_to.get(&partition) {
-                    Some(end) => (end.saturating_sub(from) as usize).min(POLL_RECORDS),
-                    None if self.replay_to.is_empty() => POLL_RECORDS,
-                    None => 0,
-                };
+                let limit = (goal.saturating_sub(from) as usize).min(POLL_RECORDS);
                 if limit == 0 {
                     continue;
                 }
                 reads.clear();
                 tokio::task::block_in_place(|| reader.poll(limit, POLL_BYTES, &mut reads))?;
-                if let Some(end) = self.replay_to.get(&partition) {
+                if replaying && reader.position() > *goal {
                     // A damaged range counts as one item and may reach past the end asked for.
-                    if reader.position() > *end {
-                        cut(&mut reads, *end);
-                        *reader = self.journal.reader(partition, *end);
-                    }
+                    cut(&mut reads, *goal);
+                    *reader = self.journal.reader(partition, *goal);
                 }
                 let to = reader.position();
                 if to == from {
@@ -231,7 +235,9 @@ impl Worker {
                 return Ok(false);
             }
             // A commit cut short is repeated whole, whatever its size.
-            if self.replay_to.is_empty() && batch.rows() >= self.options.max_rows {
+            let full = batch.rows() >= self.options.max_rows
+                || batch.total.received >= 2 * self.options.max_rows as u64;
+            if full && !replaying {
                 return Ok(true);
             }
         }

@@ -54,7 +54,12 @@ impl Default for Config {
 }
 
 /// Environment variables of the prefix that are not settings.
-const NOT_SETTINGS: [&str; 2] = ["TIDEMARK_VOLATILE_PAGE_CACHE", "TIDEMARK_TEST_SHARED"];
+const NOT_SETTINGS: [&str; 4] = [
+    "TIDEMARK_VOLATILE_PAGE_CACHE",
+    "TIDEMARK_DEMO_EVENTS",
+    "TIDEMARK_KILLS",
+    "TIDEMARK_RANDOM_KILLS",
+];
 
 impl Config {
     /// Reads the settings; `file` must exist if given, `./tidemark.toml` is read if there.
@@ -62,7 +67,10 @@ impl Config {
         let text = match file {
             Some(path) => std::fs::read_to_string(path)
                 .with_context(|| format!("the configuration {} cannot be read", path.display()))?,
-            None => std::fs::read_to_string("tidemark.toml").unwrap_or_default(),
+            None => match std::fs::read_to_string("tidemark.toml") {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+                read => read.context("./tidemark.toml cannot be read: mend it or remove it")?,
+            },
         };
         let environment = std::env::vars().filter(|(key, _)| !NOT_SETTINGS.contains(&key.as_str()));
         Self::merge(&text, environment)
@@ -95,6 +103,11 @@ impl Config {
         })?;
         if !(1..=64).contains(&config.partitions) {
             bail!("partitions must be from 1 to 64, not {}", config.partitions);
+        }
+        if config.file_retention_s < 60 {
+            bail!(
+                "file_retention_s must be at least 60: running queries and commits need the files"
+            );
         }
         if config.max_batch_rows == 0 || config.commit_interval_ms == 0 {
             bail!("max_batch_rows and commit_interval_ms must be above 0");

@@ -149,7 +149,7 @@ pub async fn pipelines() -> Result<()> {
     if let Some((_, context)) = hot.refresh().await? {
         register_catalog(&context, &Catalog::builtin()?)?;
         for name in rankings.plan_check(&context).await? {
-            line(format!("ok  rankings/{name}.sql"));
+            line(format!("ok  rankings/{name}"));
         }
     }
     std::fs::remove_dir_all(&scratch).ok();

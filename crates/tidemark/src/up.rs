@@ -73,7 +73,7 @@ pub async fn run(config: &Config, demo: bool) -> Result<()> {
         "Tidemark is up: http://{address}/rankings   (data in {}, Ctrl-C stops)",
         config.data_dir.display()
     ));
-    let fed = if demo {
+    let mut fed = if demo {
         let demo = Demo::prepare(config, &instance)?;
         Some(tokio::task::spawn_blocking({
             let (instance, tally, stopped) =
@@ -84,9 +84,11 @@ pub async fn run(config: &Config, demo: bool) -> Result<()> {
         None
     };
 
+    let mut job = job;
     let tally = tokio::select! {
-        done = job => done?.context("the rollup stopped; nothing accepted is lost, start again once the cause is mended")?,
+        done = &mut job => done?.context("the rollup stopped; nothing accepted is lost, start again once the cause is mended")?,
         served = server => { served??; *tally.borrow() }
+        failed = failure(&mut fed) => return Err(failed),
     };
     if let Some(fed) = fed {
         fed.await??;
@@ -98,6 +100,20 @@ pub async fn run(config: &Config, demo: bool) -> Result<()> {
         grouped(tally.counts.accepted)
     ));
     Ok(())
+}
+
+/// Ends when feeding the demo has failed; never otherwise.
+async fn failure(fed: &mut Option<tokio::task::JoinHandle<Result<()>>>) -> anyhow::Error {
+    if let Some(running) = fed {
+        let ended = running.await;
+        *fed = None;
+        match ended {
+            Ok(Err(error)) => return error,
+            Err(error) => return error.into(),
+            Ok(Ok(())) => {}
+        }
+    }
+    std::future::pending().await
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {
