@@ -144,44 +144,31 @@ pub fn providers() -> Vec<ProviderRow> {
 
 /// Everything that is asked of one board.
 pub fn questions(rankings: &Rankings, board: &str) -> Vec<RankingQuery> {
-    let mut out = Vec::new();
-    for period in [Period::Day, Period::Week, Period::All] {
-        for metric in Metric::ALL {
-            for by in [None].into_iter().chain(By::ALL.iter().copied().map(Some)) {
-                let limits: &[u32] = if period == Period::Week {
-                    &[50, 2]
-                } else {
-                    &[50]
-                };
-                for limit in limits {
-                    let query = RankingQuery {
-                        period,
-                        metric: *metric,
-                        limit: *limit,
-                        by,
-                        now: Some(now()),
-                        ..RankingQuery::of(board)
-                    };
-                    // A board that takes no `by`, or compares windows, says so.
-                    if rankings.check(&query).is_ok()
-                        && (by.is_some() || !takes_by(rankings, board))
-                    {
-                        out.push(query);
-                    }
-                }
-            }
-        }
+    let of = |period, metric, limit| RankingQuery {
+        period,
+        metric,
+        limit,
+        now: Some(now()),
+        ..RankingQuery::of(board)
+    };
+    let mut asked: Vec<RankingQuery> = Vec::new();
+    for metric in Metric::ALL {
+        asked.extend([of(Period::Day, *metric, 50), of(Period::Week, *metric, 50)]);
     }
-    out
-}
-
-fn takes_by(rankings: &Rankings, board: &str) -> bool {
-    rankings
-        .check(&RankingQuery {
-            by: Some(By::default()),
-            ..RankingQuery::of(board)
-        })
-        .is_ok()
+    asked.extend([
+        of(Period::Week, Metric::Tokens, 2),
+        of(Period::All, Metric::Tokens, 50),
+    ]);
+    // A board that divides by something is asked for every division.
+    for by in By::ALL {
+        asked.extend(Metric::ALL.iter().map(|metric| RankingQuery {
+            by: Some(*by),
+            ..of(Period::Week, *metric, 50)
+        }));
+    }
+    // Boards that take no `by`, or have nothing to compare everything with, say so.
+    asked.retain(|query| rankings.check(query).is_ok());
+    asked
 }
 
 #[derive(Serialize)]

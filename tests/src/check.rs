@@ -23,17 +23,16 @@ pub struct Book {
 }
 
 impl Book {
-    /// Notes a line of the subject; false if it is none of the two.
-    pub fn note(&mut self, line: &str) -> bool {
+    /// Notes a line of the subject.
+    pub fn note(&mut self, line: &str) {
         let (book, nth) = match line.split_once(' ') {
             Some(("sent", nth)) => (&mut self.sent, nth),
             Some(("acked", nth)) => (&mut self.acked, nth),
-            _ => return false,
+            _ => return,
         };
         if let Ok(nth) = nth.parse() {
             *book.entry(nth).or_default() += 1;
         }
-        true
     }
 
     /// The first group that was never sent.

@@ -118,6 +118,13 @@ impl Folder {
             .collect()
     }
 
+    /// Whether a crash left tables at different places: the step that replay must take care of.
+    pub fn is_torn(&self) -> bool {
+        let mut offsets = self.lake.tables().map(|table| table.view().offsets);
+        let first = offsets.next();
+        offsets.any(|other| Some(other) != first)
+    }
+
     /// Whether every table holds everything below `ends`.
     pub fn holds(&self, ends: &[u64]) -> bool {
         let committed = self.lake.resume_from(self.journal.partitions());

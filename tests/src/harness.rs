@@ -19,6 +19,10 @@ const GROUPS: u64 = 400;
 /// Runs in a row in which a failpoint may fail to strike.
 const PATIENCE: u32 = 8;
 
+/// Delays half of all appends, each where it does not count for where to die: eight tables are otherwise committed
+/// within a millisecond, and a kill would rarely find them at different places.
+const JITTER: &str = "50%sleep(12)";
+
 /// How subjects die.
 #[derive(Debug, Clone, Copy)]
 pub enum Death {
@@ -54,10 +58,20 @@ pub struct Report {
     pub kills: u32,
     /// Starts.
     pub starts: u32,
+    /// Starts that found tables at different places.
+    pub torn: u32,
     /// Events in the lake at the end.
     pub events: usize,
     /// The longest time from a start to having caught up.
     pub slowest_recovery: Duration,
+}
+
+impl Report {
+    fn add(&mut self, end: &End) {
+        self.starts += 1;
+        self.torn += u32::from(end.torn);
+        self.slowest_recovery = self.slowest_recovery.max(end.recovered.unwrap_or_default());
+    }
 }
 
 /// Why a series did not end well.
@@ -93,9 +107,14 @@ pub fn run(plan: &Plan<'_>) -> std::result::Result<Report, Failed> {
         let failpoints = match plan.death {
             Death::At(point, least, most) => {
                 let skip = (least + dice.below(most - least + 1)) >> misses;
-                format!("{point}={skip}*off->return")
+                let jitter = if point == "lake::before_files" {
+                    "lake::after_files"
+                } else {
+                    "lake::before_files"
+                };
+                format!("{point}={skip}*off->return;{jitter}={JITTER}")
             }
-            Death::Anytime => String::new(),
+            Death::Anytime => format!("lake::before_files={JITTER}"),
         };
         let mut subject = Subject::start(plan, dir.path(), &["load", &from, &to], &failpoints)?;
         let end = match plan.death {
@@ -163,6 +182,7 @@ struct Subject {
 struct End {
     status: ExitStatus,
     recovered: Option<Duration>,
+    torn: bool,
     complaint: String,
 }
 
@@ -249,7 +269,7 @@ impl Subject {
         let mut deadline = kill
             .filter(|(ready, _)| !ready)
             .map(|(_, delay)| self.started + delay);
-        let mut recovered = None;
+        let (mut recovered, mut torn) = (None, false);
         loop {
             let wait = deadline.map_or(SILENCE, |at| at.saturating_duration_since(Instant::now()));
             match self.lines.recv_timeout(wait) {
@@ -259,6 +279,8 @@ impl Subject {
                         deadline = kill.map(|(_, delay)| Instant::now() + delay);
                     } else if line.starts_with("recovered") {
                         recovered = Some(self.started.elapsed());
+                    } else if line == "torn" {
+                        torn = true;
                     } else {
                         book.note(line);
                     }

@@ -124,7 +124,13 @@ fn planted_bugs_are_caught() {
             ..plan()
         };
         match run(&sound) {
-            Ok(done) => report(&format!("without {bug}"), &done),
+            Ok(done) => {
+                report(&format!("without {bug}"), &done);
+                assert!(
+                    done.torn > 0 || !matches!(death, Death::At("lake::after_commit", ..)),
+                    "no kill fell between two tables"
+                );
+            }
             Err(failed) => panic!("without {bug} under the same kills: {failed:?}"),
         }
         match run(&Plan {

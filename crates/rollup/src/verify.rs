@@ -1,7 +1,7 @@
 //! The lake checked against itself from the ground: every rollup again from the raw events, and the ledger against both.
 
 use crate::{Pipeline, RollupError};
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::collections::{BTreeSet, HashMap, HashSet};

@@ -2,7 +2,8 @@
 //!
 //! `crash_subject DIR load FROM TO` sends the groups FROM to TO and says `sent N` before and `acked N` after each;
 //! `crash_subject DIR drain` takes in what is there. Both say `ready` when the folder is open, `recovered MS` when
-//! everything that lay in the journal at start is committed, and `done JSON` at the end.
+//! everything that lay in the journal at start is committed, and `done JSON` at the end; `torn` if the folder was left with
+//! tables at different places.
 //! `FAILPOINTS` says where to die; with `TIDEMARK_TEST_UPKEEP=1` compaction runs beside.
 
 use std::io::Write as _;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     let _points = fail::FailScenario::setup();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(4)
         .enable_all()
         .build()
         .map_err(Into::into)
@@ -64,9 +65,16 @@ async fn run(args: &[String], started: Instant) -> Result {
     say(&format!("done {counts}"))
 }
 
+fn open_said(folder: &Folder) -> Result {
+    if folder.is_torn() {
+        say("torn")?;
+    }
+    say("ready")
+}
+
 async fn drain(dir: &Path, started: Instant) -> Result<Tally> {
     let folder = Folder::open(dir, Sizes::default()).await?;
-    say("ready")?;
+    open_said(&folder)?;
     let tally = folder.worker()?.drain().await?;
     say(&format!("recovered {}", started.elapsed().as_millis()))?;
     Ok(tally)
@@ -80,7 +88,7 @@ async fn load(dir: &Path, from: u64, to: u64, started: Instant) -> Result<Tally>
     let mut job = tokio::spawn(worker.run(async {
         stopped.await.ok();
     }));
-    say("ready")?;
+    open_said(&folder)?;
     let watching = tokio::spawn(say_when_recovered(Arc::clone(&folder), ends, started));
     let upkeep = std::env::var_os("TIDEMARK_TEST_UPKEEP")
         .map(|_| tokio::spawn(compact(Arc::clone(&folder))));

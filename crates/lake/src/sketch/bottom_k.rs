@@ -322,3 +322,54 @@ pub fn estimate(hashes: &[i64], k: i64) -> i64 {
         _ => hashes.len() as i64,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn sketch(items: &[u32], keep: usize) -> Vec<i64> {
+        let mut hashes = Triples::default();
+        for item in items {
+            hashes.push(0, hash(&item.to_string()), 1);
+        }
+        let mut out = Vec::new();
+        hashes.take(EmitTo::All, 1, keep, |entries| {
+            out.extend(entries.iter().map(|(_, hash, _)| *hash))
+        });
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn distinct_is_exact_below_k(items in prop::collection::vec(0_u32..2_000, 0..1_000)) {
+            let exact: BTreeSet<u32> = items.iter().copied().collect();
+            prop_assume!(exact.len() < 1024);
+            prop_assert_eq!(estimate(&sketch(&items, 1024), 1024), exact.len() as i64);
+        }
+
+        #[test]
+        fn a_sketch_of_sketches_is_the_sketch_of_all(
+            items in prop::collection::vec(0_u32..500, 0..600),
+            cut in 0_usize..600,
+            keep in 1_usize..64,
+        ) {
+            let (left, right) = items.split_at(cut.min(items.len()));
+            let mut hashes = Triples::default();
+            for hash in sketch(left, keep).into_iter().chain(sketch(right, keep)) {
+                hashes.push(0, hash, 1);
+            }
+            let mut merged = Vec::new();
+            hashes.take(EmitTo::All, 1, keep, |entries| merged.extend(entries.iter().map(|(_, hash, _)| *hash)));
+            prop_assert_eq!(merged, sketch(&items, keep));
+        }
+    }
+
+    #[test]
+    fn above_k_the_estimate_is_near() {
+        let items: Vec<u32> = (0..100_000).collect();
+        let estimate = estimate(&sketch(&items, 1024), 1024) as f64;
+        assert!((estimate / 100_000.0 - 1.0).abs() < 0.125, "{estimate}");
+    }
+}

@@ -365,3 +365,58 @@ pub fn quantile(entries: &[(i32, i64)], q: f64) -> Option<f64> {
         })
         .map(|(bucket, _)| bucket_value(*bucket))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Folds values into sorted buckets the way the accumulator does, through two partials.
+    fn sketch(values: &[i64]) -> Vec<(i32, i64)> {
+        let mut counts = Triples::default();
+        for value in values {
+            counts.push(0, i64::from(bucket(*value)), 1);
+        }
+        let mut out = Vec::new();
+        counts.take(EmitTo::All, 1, usize::MAX, |entries| {
+            out.extend(
+                entries
+                    .iter()
+                    .map(|(_, bucket, count)| (*bucket as i32, *count)),
+            );
+        });
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn a_quantile_lies_within_one_percent_of_the_exact_one(
+            mut values in prop::collection::vec(prop_oneof![0_i64..100, 0_i64..10_000_000, 0_i64..600_000_000_000], 1..500),
+            q in 0.0_f64..=1.0,
+        ) {
+            let estimate = quantile(&sketch(&values), q);
+            values.sort_unstable();
+            let rank = ((q * values.len() as f64).ceil() as usize).max(1);
+            let exact = values[rank - 1] as f64;
+            let estimate = estimate.unwrap_or(f64::NAN);
+            prop_assert!((estimate - exact).abs() <= ERROR * exact * (1.0 + 1e-9), "{estimate} for {exact}");
+        }
+
+        #[test]
+        fn partials_merge_to_the_whole_in_any_order(
+            values in prop::collection::vec(0_i64..1_000_000, 0..300),
+            cut in 0_usize..300,
+        ) {
+            let (left, right) = values.split_at(cut.min(values.len()));
+            let mut counts = Triples::default();
+            for (bucket, count) in sketch(right).into_iter().chain(sketch(left)) {
+                counts.push(0, i64::from(bucket), count);
+            }
+            let mut merged = Vec::new();
+            counts.take(EmitTo::All, 1, usize::MAX, |entries| {
+                merged.extend(entries.iter().map(|(_, bucket, count)| (*bucket as i32, *count)));
+            });
+            prop_assert_eq!(merged, sketch(&values));
+        }
+    }
+}
