@@ -128,10 +128,7 @@ pub fn run(plan: &Plan<'_>) -> std::result::Result<Report, Failed> {
                 )?
             }
         };
-        report.starts += 1;
-        report.slowest_recovery = report
-            .slowest_recovery
-            .max(end.recovered.unwrap_or_default());
+        report.add(&end);
         end.must_be_well(&failpoints)?;
         match end.status.signal() {
             Some(_) => {
@@ -152,10 +149,7 @@ pub fn run(plan: &Plan<'_>) -> std::result::Result<Report, Failed> {
             end.status, end.complaint
         )));
     }
-    report.starts += 1;
-    report.slowest_recovery = report
-        .slowest_recovery
-        .max(end.recovered.unwrap_or_default());
+    report.add(&end);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -305,6 +299,7 @@ impl Subject {
         Ok(End {
             status,
             recovered,
+            torn,
             complaint,
         })
     }

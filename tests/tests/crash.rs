@@ -47,11 +47,13 @@ fn report(what: &str, report: &Report) {
     let Report {
         kills,
         starts,
+        torn,
         events,
         slowest_recovery,
     } = report;
     eprintln!(
-        "{what:28} {kills:4} kills {starts:4} starts {events:7} events exactly once, slowest recovery {slowest_recovery:?}"
+        "{what:28} {kills:4} kills {starts:4} starts {torn:4} torn {events:7} events exactly once, \
+         slowest recovery {slowest_recovery:.0?}"
     );
 }
 

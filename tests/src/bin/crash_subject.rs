@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tidemark_rollup::Tally;
 use tidemark_tests::Result;
@@ -65,6 +65,7 @@ async fn run(args: &[String], started: Instant) -> Result {
     say(&format!("done {counts}"))
 }
 
+/// Says how the folder was found, before anything is done to it.
 fn open_said(folder: &Folder) -> Result {
     if folder.is_torn() {
         say("torn")?;
@@ -83,15 +84,16 @@ async fn drain(dir: &Path, started: Instant) -> Result<Tally> {
 async fn load(dir: &Path, from: u64, to: u64, started: Instant) -> Result<Tally> {
     let folder = Arc::new(Folder::open(dir, Sizes::default()).await?);
     let ends = folder.ends();
+    open_said(&folder)?;
     let worker = folder.worker()?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut job = tokio::spawn(worker.run(async {
         stopped.await.ok();
     }));
-    open_said(&folder)?;
     let watching = tokio::spawn(say_when_recovered(Arc::clone(&folder), ends, started));
+    let over = Arc::new(AtomicBool::new(false));
     let upkeep = std::env::var_os("TIDEMARK_TEST_UPKEEP")
-        .map(|_| tokio::spawn(compact(Arc::clone(&folder))));
+        .map(|_| tokio::spawn(compact(Arc::clone(&folder), Arc::clone(&over))));
     let next = Arc::new(AtomicU64::new(from));
     let publishers: Vec<_> = (0..PUBLISHERS)
         .map(|_| tokio::spawn(publish(Arc::clone(&folder), Arc::clone(&next), to)))
@@ -102,13 +104,9 @@ async fn load(dir: &Path, from: u64, to: u64, started: Instant) -> Result<Tally>
             ended = &mut job => return Err(format!("the worker stopped under load: {:?}", ended?).into()),
         }
     }
+    over.store(true, Ordering::Relaxed);
     if let Some(upkeep) = upkeep {
-        // It only ever ends with an error.
-        if upkeep.is_finished() {
-            upkeep.await??;
-        } else {
-            upkeep.abort();
-        }
+        upkeep.await??;
     }
     tokio::select! {
         caught_up = watching => caught_up??,
@@ -145,9 +143,10 @@ async fn publish(folder: Arc<Folder>, next: Arc<AtomicU64>, to: u64) -> Result {
     }
 }
 
-async fn compact(folder: Arc<Folder>) -> Result {
-    loop {
+async fn compact(folder: Arc<Folder>, over: Arc<AtomicBool>) -> Result {
+    while !over.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(60)).await;
         folder.lake.compact(eager_upkeep()).await?;
     }
+    Ok(())
 }
