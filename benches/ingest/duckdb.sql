@@ -1,6 +1,6 @@
 -- The same work for DuckDB: JSON lines in, raw events as zstd Parquet, then the five rollups of pipelines/rollups/ from
--- those files. {jsonl} and {out} are paths. Streaming into Parquet and aggregating from it takes less CPU and a
--- fraction of the memory of holding the events in a table first.
+-- those files. {jsonl} and {out} are paths. Streaming into Parquet and aggregating from it was measured to take less CPU
+-- (12.9 against 14.3 s for 2 million events) and less memory (1.4 against 2.4 GB) than an in-memory table first.
 -- Quantiles: approx_quantile (t-digest, bounded state). Distinct accounts: approx_count_distinct (HyperLogLog).
 SET threads = 2;
 SET TimeZone = 'UTC';
