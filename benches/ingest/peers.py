@@ -134,7 +134,8 @@ def check(results):
                 sys.exit(f"peers.py: {table}: {result['engine']} has {control[table]}, {results[0]['engine']} {first[table]}")
         for name, mine, other in zip(ESTIMATES, estimates, results[0].setdefault("estimates", estimates)):
             if mine and other and abs(mine - other) > 0.05 * other:
-                print(f"peers.py: warning: {name}: {result['engine']} says {mine:.1f}, {results[0]['engine']} {other:.1f}", file=sys.stderr)
+                warning = f"{name}: {result['engine']} says {mine:.1f}, {results[0]['engine']} {other:.1f}"
+                print(f"peers.py: warning: {warning}", file=sys.stderr)
         events = control["raw"][0]
         sizes = {table: file.stat().st_size for table, file in files.items()}
         result |= {"events": events, "events_per_cpu_s": events / result["cpu_s"], "control": control, "estimates": estimates}
