@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let _points = fail::FailScenario::setup();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(4)
+        .worker_threads(6) // some sleep at failpoints
         .enable_all()
         .build()
         .map_err(Into::into)
