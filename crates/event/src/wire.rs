@@ -314,6 +314,17 @@ impl Reader {
         self.decode_run(fingerprint, messages, tail, batches, rows, rejected)
     }
 
+    /// A batch resolved from another schema version differs in field metadata, at most.
+    fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let columns = batch
+            .columns()
+            .iter()
+            .zip(self.schema.fields())
+            .map(|(column, field)| arrow::compute::cast(column, field.data_type()))
+            .collect::<Result<Vec<_>, _>>()?;
+        RecordBatch::try_new(self.schema.clone(), columns)
+    }
+
     fn try_decode<M: AsRef<[u8]>>(
         &mut self,
         fingerprint: u64,
@@ -331,7 +342,7 @@ impl Reader {
         if whole && decoder.batch_size() - decoder.capacity() == run.len() {
             if let Ok(Some(batch)) = decoder.flush() {
                 if batch.num_rows() == run.len() {
-                    return Ok(Some(batch.with_schema(self.schema.clone())?));
+                    return Ok(Some(self.conform(&batch)?));
                 }
             }
         }
