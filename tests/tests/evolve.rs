@@ -1,0 +1,283 @@
+//! Messages of an older and of a newer schema are read as the current one; `apache-avro` is the independent witness.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on should fail loudly"
+)]
+
+use apache_avro::headers::{HeaderBuilder, RabinFingerprintHeader};
+use apache_avro::types::Value;
+use apache_avro::{Schema, from_avro_datum, to_avro_datum};
+use tidemark_event::wire::{Reader, Reason, WIRE_SCHEMA, Writer};
+use tidemark_event::{FailedAttempt, UsageEvent};
+use tidemark_tests::traffic::event;
+
+const OLDER: &str = include_str!("../fixtures/usage_event_older.avsc");
+const NEWER: &str = include_str!("../fixtures/usage_event_newer.avsc");
+
+/// Fields that the older version does not have.
+const OLDER_LACKS: &[&str] = &[
+    "session_id",
+    "audio_prompt_tokens",
+    "video_prompt_tokens",
+    "audio_completion_tokens",
+    "image_completion_tokens",
+    "cost_other_nanousd",
+    "tool_schema_mismatch",
+    "context_overflow",
+    "category",
+    "router_version",
+    "generation_us",
+    "overhead_us",
+];
+
+/// One version of the schema in another implementation.
+struct Witness {
+    schema: Schema,
+    head: Vec<u8>,
+}
+
+impl Witness {
+    fn new(json: &str) -> Self {
+        let mut json = serde_json::from_str(json).unwrap();
+        let schema = Schema::parse(&json).unwrap();
+        // The specification's canonical form of `{"type": "long", "logicalType": ...}` is `"long"`, as Java and Arrow have
+        // it; apache-avro 0.21 leaves `{"type": "long"}`, which gives another fingerprint. The rest of its form is used.
+        strip_logical_types(&mut json);
+        let head = RabinFingerprintHeader::from_schema(&Schema::parse(&json).unwrap());
+        Self {
+            schema,
+            head: head.build_header(),
+        }
+    }
+
+    fn write(&self, event: &UsageEvent) -> Vec<u8> {
+        let datum = to_avro_datum(&self.schema, value(event, &self.schema)).unwrap();
+        [&self.head[..], &datum].concat()
+    }
+
+    fn read(&self, message: &[u8]) -> Value {
+        let (head, mut datum) = message.split_at(10);
+        assert_eq!(head, self.head);
+        let value = from_avro_datum(&self.schema, &mut datum, None).unwrap();
+        assert_eq!(datum, b"", "bytes are left over");
+        value
+    }
+}
+
+fn strip_logical_types(json: &mut serde_json::Value) {
+    if let Some(items) = json.as_array_mut() {
+        items.iter_mut().for_each(strip_logical_types);
+    } else if let Some(object) = json.as_object_mut() {
+        if object.contains_key("logicalType") {
+            *json = object["type"].clone();
+        } else {
+            object.values_mut().for_each(strip_logical_types);
+        }
+    }
+}
+
+fn fields(schema: &Schema) -> Vec<(String, Schema)> {
+    let Schema::Record(record) = schema else {
+        panic!("not a record")
+    };
+    record
+        .fields
+        .iter()
+        .map(|field| (field.name.clone(), field.schema.clone()))
+        .collect()
+}
+
+/// The event as `apache-avro` sees it under `schema`: what the schema lacks is left out, what it adds gets a value.
+fn value(event: &UsageEvent, schema: &Schema) -> Value {
+    let json = serde_json::to_value(event).unwrap();
+    let parts = fields(schema).into_iter().map(|(name, schema)| {
+        let value = match name.as_str() {
+            "event_id" => Value::Fixed(16, event.event_id.0.to_vec()),
+            "ts" => Value::TimestampMicros(event.ts.0),
+            "service_tier" => Value::String("priority".to_owned()),
+            "hops" => Value::Int(3),
+            "queue_us" => Value::Union(1, Box::new(Value::Long(77))),
+            _ => Value::from(json[&name].clone()).resolve(&schema).unwrap(),
+        };
+        (name, value)
+    });
+    Value::Record(parts.collect())
+}
+
+/// Full of values that differ from the defaults.
+fn rich(n: u64) -> UsageEvent {
+    let mut event = event(n);
+    event.category = "coding".to_owned();
+    event.native_finish_reason = "end_turn".to_owned();
+    event.audio_prompt_tokens = 1;
+    event.image_completion_tokens = 2;
+    event.tool_schema_mismatch = 3;
+    event.context_overflow = true;
+    event.router_version = "1.2.3".to_owned();
+    event.model_requested = "ünïcode/模型".to_owned();
+    event
+}
+
+#[test]
+fn the_wire_is_what_another_implementation_reads_and_writes() {
+    let wire = Witness::new(WIRE_SCHEMA);
+    let names: Vec<String> = fields(&wire.schema)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(
+        names,
+        UsageEvent::FIELDS,
+        "the struct and the schema file disagree"
+    );
+    let attempts = fields(&wire.schema)
+        .into_iter()
+        .find(|(name, _)| name == "failed_attempts")
+        .unwrap()
+        .1;
+    let Schema::Array(attempts) = attempts else {
+        panic!("not an array")
+    };
+    let names: Vec<String> = fields(&attempts.items)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(names, FailedAttempt::FIELDS);
+
+    let writer = Writer::new().unwrap();
+    for event in (0..300).map(rich).chain([UsageEvent::default()]) {
+        let bytes = writer.write(&event);
+        // Header with its fingerprint, then every value.
+        assert_eq!(wire.read(&bytes), value(&event, &wire.schema));
+        assert_eq!(wire.write(&event), bytes);
+    }
+}
+
+#[test]
+fn the_struct_has_the_defaults_of_the_schema_file() {
+    let json: serde_json::Value = serde_json::from_str(WIRE_SCHEMA).unwrap();
+    let default = serde_json::to_value(UsageEvent::default()).unwrap();
+    for field in json["fields"].as_array().unwrap() {
+        let name = field["name"].as_str().unwrap();
+        if let Some(wanted) = field.get("default") {
+            assert_eq!(&default[name], wanted, "{name}");
+        } else {
+            assert!(
+                ["event_id", "ts"].contains(&name),
+                "{name} needs a default, or older messages cannot be read"
+            );
+        }
+    }
+}
+
+#[test]
+fn older_and_newer_messages_are_read() {
+    let known = [
+        ("older".to_owned(), OLDER.to_owned()),
+        ("newer".to_owned(), NEWER.to_owned()),
+    ];
+    let (older, newer) = (Witness::new(OLDER), Witness::new(NEWER));
+    let current = Witness::new(WIRE_SCHEMA);
+    let writer = Writer::new().unwrap();
+
+    let mut messages = Vec::new();
+    let mut wanted = Vec::new();
+    for n in 0..400 {
+        let event = rich(n);
+        match n % 5 {
+            0 => {
+                messages.push(older.write(&event));
+                let default = serde_json::to_value(UsageEvent::default()).unwrap();
+                let mut json = serde_json::to_value(&event).unwrap();
+                OLDER_LACKS
+                    .iter()
+                    .for_each(|name| json[*name] = default[*name].clone());
+                let mut event: UsageEvent = serde_json::from_value(json).unwrap();
+                for attempt in &mut event.failed_attempts {
+                    (attempt.region, attempt.cost_nanousd) = (String::new(), 0);
+                }
+                wanted.push(writer.write(&event));
+            }
+            1 => {
+                messages.push(newer.write(&event));
+                wanted.push(writer.write(&UsageEvent {
+                    native_finish_reason: String::new(),
+                    ..event
+                }));
+            }
+            2 => {
+                messages.push(current.write(&event));
+                wanted.push(writer.write(&event));
+            }
+            3 => {
+                messages.push(writer.write(&event));
+                wanted.push(writer.write(&event));
+            }
+            // Between the others, so that a decoder that stumbles would take a neighbour with it.
+            _ => messages.push(newer.write(&event)[..60].to_vec()),
+        }
+    }
+    let decoded = Reader::new(&known).unwrap().read(&messages).unwrap();
+    let plain = Reader::new(&[]).unwrap().read(&wanted).unwrap();
+    assert_eq!(plain.rejected, []);
+    assert_eq!(decoded.rejected.len(), 80);
+    assert!(
+        decoded
+            .rejected
+            .iter()
+            .all(|(index, reason)| index % 5 == 4 && *reason == Reason::Undecodable)
+    );
+    assert_eq!(
+        decoded.rows,
+        (0..400).filter(|n| n % 5 != 4).collect::<Vec<u32>>()
+    );
+    assert_eq!(decoded.batch.num_rows(), plain.batch.num_rows());
+    for row in 0..plain.batch.num_rows() {
+        assert_eq!(
+            decoded.batch.slice(row, 1),
+            plain.batch.slice(row, 1),
+            "message {}",
+            decoded.rows[row]
+        );
+    }
+}
+
+#[test]
+fn an_unknown_schema_is_set_aside() {
+    let newer = Witness::new(NEWER);
+    let messages = [
+        newer.write(&rich(1)),
+        Writer::new().unwrap().write(&rich(2)),
+    ];
+    let decoded = Reader::new(&[]).unwrap().read(&messages).unwrap();
+    assert_eq!(decoded.rejected, [(0, Reason::UnknownSchema)]);
+    assert_eq!(decoded.rows, [1]);
+}
+
+#[test]
+fn every_released_version_is_read() {
+    // Every version that was ever released stays readable.
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/history");
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    let mut known = Vec::new();
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "avsc")
+        {
+            known.push((
+                path.display().to_string(),
+                std::fs::read_to_string(&path).unwrap(),
+            ));
+        }
+    }
+    let mut reader = Reader::new(&known).unwrap();
+    for (name, json) in &known {
+        let decoded = reader.read(&[Witness::new(json).write(&rich(3))]).unwrap();
+        assert_eq!(decoded.rows, [0], "{name}");
+    }
+}
