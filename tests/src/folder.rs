@@ -25,6 +25,8 @@ pub struct Sizes {
     pub max_rows: usize,
     /// Older events are refused.
     pub retention: Option<Duration>,
+    /// Between trims of the journal.
+    pub trim_every: Duration,
 }
 
 impl Default for Sizes {
@@ -35,6 +37,7 @@ impl Default for Sizes {
             commit_interval: Duration::from_millis(50),
             max_rows: 500,
             retention: None,
+            trim_every: Duration::from_millis(100),
         }
     }
 }
@@ -88,6 +91,7 @@ impl Folder {
             commit_interval: self.sizes.commit_interval,
             max_rows: self.sizes.max_rows,
             retention: self.sizes.retention,
+            trim_every: self.sizes.trim_every,
         };
         Ok(Worker::new(
             self.journal.clone(),

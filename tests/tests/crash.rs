@@ -29,6 +29,8 @@ const POINTS: &[(&str, u64)] = &[
     ("journal::before_sync", 60),
     ("journal::after_sync", 60),
     ("journal::before_ack", 60),
+    ("rollup::before_trim", 4),
+    ("journal::trim", 4),
 ];
 
 fn plan() -> Plan<'static> {

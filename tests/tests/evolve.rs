@@ -10,6 +10,7 @@ use apache_avro::types::Value;
 use apache_avro::{Schema, from_avro_datum, to_avro_datum};
 use tidemark_event::wire::{Reader, Reason, WIRE_SCHEMA, Writer};
 use tidemark_event::{FailedAttempt, UsageEvent};
+use tidemark_tests::folder::{Folder, Sizes};
 use tidemark_tests::traffic::event;
 
 const OLDER: &str = include_str!("../fixtures/usage_event_older.avsc");
@@ -255,29 +256,29 @@ fn an_unknown_schema_is_set_aside() {
     assert_eq!(decoded.rows, [1]);
 }
 
-#[test]
-fn every_released_version_is_read() {
-    // Every version that was ever released stays readable.
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/history");
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return;
-    };
-    let mut known = Vec::new();
-    for entry in entries {
-        let path = entry.unwrap().path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "avsc")
-        {
-            known.push((
-                path.display().to_string(),
-                std::fs::read_to_string(&path).unwrap(),
-            ));
-        }
-    }
-    let mut reader = Reader::new(&known).unwrap();
-    for (name, json) in &known {
-        let decoded = reader.read(&[Witness::new(json).write(&rich(3))]).unwrap();
-        assert_eq!(decoded.rows, [0], "{name}");
+/// The whole way: what the worker is told of is counted, what it is not is set aside.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worker_counts_messages_of_another_version() {
+    for (known, counted) in [
+        (vec![("older".to_owned(), OLDER.to_owned())], 2),
+        (vec![], 1),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path(), Sizes::default()).await.unwrap();
+        let messages = [
+            Witness::new(OLDER).write(&rich(1)),
+            folder.writer.write(&rich(2)),
+        ];
+        folder
+            .journal
+            .append(messages.map(|message| (0, message)).to_vec())
+            .await
+            .unwrap();
+        let worker = folder.worker().unwrap().with_schemas(&known).unwrap();
+        let counts = worker.drain().await.unwrap().counts;
+        assert_eq!(
+            (counts.accepted, counts.dead_letters),
+            (counted, 2 - counted)
+        );
     }
 }

@@ -24,6 +24,7 @@ macro_rules! record {
 }
 
 record! {
+    #[derive(Default)]
     /// An upstream try that failed before the one that answered.
     pub struct FailedAttempt {
         /// Provider slug.
@@ -164,21 +165,6 @@ record! {
         pub router_id: String,
         /// Its version.
         pub router_version: String,
-    }
-}
-
-impl Default for FailedAttempt {
-    fn default() -> Self {
-        Self {
-            provider: String::new(),
-            endpoint: String::new(),
-            region: String::new(),
-            model: String::new(),
-            status: 0,
-            error_type: String::new(),
-            latency_us: 0,
-            cost_nanousd: 0,
-        }
     }
 }
 

@@ -125,6 +125,14 @@ impl Writer {
     }
 }
 
+/// What messages of a schema are marked with: the Rabin fingerprint of its canonical form, as 16 hexadecimal digits.
+///
+/// # Errors
+/// When `json` is no Avro schema; `name` is for the error.
+pub fn fingerprint(name: &str, json: &str) -> Result<String, SchemaError> {
+    fingerprint_of(name, json).map(|value| format!("{value:016x}"))
+}
+
 fn fingerprint_of(name: &str, json: &str) -> Result<u64, SchemaError> {
     match AvroSchema::new(json.to_owned()).fingerprint(FingerprintAlgorithm::Rabin) {
         Ok(Fingerprint::Rabin(value)) => Ok(value),
@@ -154,10 +162,11 @@ pub struct Decoded {
 pub struct Reader {
     decoders: HashMap<u64, Decoder>,
     schema: SchemaRef,
-    known: Vec<(u64, String)>,
+    /// Fingerprint, name and JSON; the current one first.
+    known: Vec<(u64, String, String)>,
 }
 
-/// Rows per decoder flush: measured best between 4,096 and 65,536, see docs/adr/0002-wire-format.md.
+/// Rows per decoder flush. Small enough that a batch's columns stay in the cache; no other size has been measured here.
 const DECODE_ROWS: usize = 8192;
 
 impl Reader {
@@ -168,10 +177,14 @@ impl Reader {
     pub fn new(older_or_newer: &[(String, String)]) -> Result<Self, SchemaError> {
         let mut known = vec![(
             fingerprint_of("usage_event", WIRE_SCHEMA)?,
+            "usage_event".to_owned(),
             WIRE_SCHEMA.to_owned(),
         )];
         for (name, json) in older_or_newer {
-            known.push((fingerprint_of(name, json)?, json.clone()));
+            let fingerprint = fingerprint_of(name, json)?;
+            if known.iter().all(|(of, _, _)| *of != fingerprint) {
+                known.push((fingerprint, name.clone(), json.clone()));
+            }
         }
         let mut reader = Self {
             decoders: HashMap::new(),
@@ -180,11 +193,7 @@ impl Reader {
         };
         for index in 0..reader.known.len() {
             let decoder = reader.build(index).map_err(|source| SchemaError {
-                name: if index == 0 {
-                    "usage_event".into()
-                } else {
-                    older_or_newer[index - 1].0.clone()
-                },
+                name: reader.known[index].1.clone(),
                 source,
             })?;
             if index == 0 {
@@ -202,7 +211,7 @@ impl Reader {
 
     fn build(&self, index: usize) -> Result<Decoder, ArrowError> {
         let mut store = SchemaStore::new();
-        let fingerprint = store.register(AvroSchema::new(self.known[index].1.clone()))?;
+        let fingerprint = store.register(AvroSchema::new(self.known[index].2.clone()))?;
         let builder = ReaderBuilder::new()
             .with_batch_size(DECODE_ROWS)
             .with_writer_schema_store(store)
@@ -339,18 +348,18 @@ impl Reader {
             matches!(decoder.decode(message), Ok(used) if used == message.len())
         });
         // Every message must have given exactly one row: a shorter one leaves its body pending.
-        if whole && decoder.batch_size() - decoder.capacity() == run.len() {
-            if let Ok(Some(batch)) = decoder.flush() {
-                if batch.num_rows() == run.len() {
-                    return Ok(Some(self.conform(&batch)?));
-                }
-            }
+        if whole
+            && decoder.batch_size() - decoder.capacity() == run.len()
+            && let Ok(Some(batch)) = decoder.flush()
+            && batch.num_rows() == run.len()
+        {
+            return Ok(Some(self.conform(&batch)?));
         }
         // A failed decoder holds half a row: start from a clean one.
         let index = self
             .known
             .iter()
-            .position(|(known, _)| *known == fingerprint)
+            .position(|(known, _, _)| *known == fingerprint)
             .unwrap_or(0);
         let fresh = self.build(index)?;
         self.decoders.insert(fingerprint, fresh);

@@ -24,6 +24,9 @@ pub type Offsets = BTreeMap<u32, u64>;
 const CHECKPOINT_EVERY: u64 = 100;
 /// Log files older than this go once a checkpoint covers them. Far above the longest read of a snapshot.
 const LOG_RETENTION: &str = "interval 1 hour";
+/// Replaced files are remembered this long. The library's default of a week would make every checkpoint carry, and every
+/// vacuum try again, all that compaction has replaced since.
+const TOMBSTONE_RETENTION: &str = "interval 1 hour";
 
 /// A table of the lake. Commits take turns; reading goes by the snapshot of the last commit.
 pub struct Table {
@@ -418,11 +421,10 @@ async fn create(delta: DeltaTable, spec: &TableSpec) -> Result<DeltaTable, LakeE
         .map(|field| field.as_ref().clone())
         .collect();
     fields.push(Field::new("date", DataType::Date32, true));
-    let schema: StructType = (&Schema::new(fields))
-        .try_into_kernel()
-        .map_err(arrow::error::ArrowError::from)?;
+    let schema: StructType = (&Schema::new(fields)).try_into_kernel()?;
     let configuration = [
         ("delta.logRetentionDuration", LOG_RETENTION),
+        ("delta.deletedFileRetentionDuration", TOMBSTONE_RETENTION),
         ("delta.checkpointInterval", "100"),
         ("delta.enableExpiredLogCleanup", "false"),
         ("delta.dataSkippingNumIndexedCols", "0"),

@@ -26,6 +26,8 @@ pub struct WorkerOptions {
     pub max_rows: usize,
     /// Events older than this at arrival become dead letters.
     pub retention: Option<Duration>,
+    /// The journal is trimmed at most this often: it costs syncing the lake.
+    pub trim_every: Duration,
 }
 
 impl Default for WorkerOptions {
@@ -34,6 +36,7 @@ impl Default for WorkerOptions {
             commit_interval: Duration::from_secs(1),
             max_rows: 131_072,
             retention: None,
+            trim_every: Duration::from_secs(30),
         }
     }
 }
@@ -52,8 +55,6 @@ pub struct Tally {
 /// Records per poll of a partition: one decoder batch.
 const POLL_RECORDS: usize = 8192;
 const POLL_BYTES: usize = 8 << 20;
-/// The journal is trimmed at most this often: it costs syncing the lake.
-const TRIM_EVERY: Duration = Duration::from_secs(30);
 
 /// Reads all partitions of a journal into a lake.
 pub struct Worker {
@@ -113,6 +114,15 @@ impl Worker {
             newest_us: 0,
             trimmed: Instant::now(),
         })
+    }
+
+    /// Reads messages of other schema versions too, given as `(name, schema JSON)`.
+    ///
+    /// # Errors
+    /// When one of them is no Avro schema or cannot be resolved against the current one.
+    pub fn with_schemas(mut self, schemas: &[(String, String)]) -> Result<Self, RollupError> {
+        self.reader = wire::Reader::new(schemas)?;
+        Ok(self)
     }
 
     /// Follows what is committed.
@@ -186,7 +196,7 @@ impl Worker {
             tally.commits += 1;
             tally.newest_us = self.newest_us;
         });
-        if self.trimmed.elapsed() >= TRIM_EVERY {
+        if self.trimmed.elapsed() >= self.options.trim_every {
             self.trim()?;
         }
         Ok(full || replaying)

@@ -344,15 +344,3 @@ fn live_follows_the_clock() {
         1_000
     );
 }
-
-#[test]
-#[ignore = "a measurement: run with --release -- --ignored --nocapture"]
-fn generation_rate() {
-    let history = traffic(7).history(FROM, TO, 2_000_000);
-    let start = std::time::Instant::now();
-    let tokens: i64 = history
-        .map(|event| event.prompt_tokens + event.completion_tokens)
-        .sum();
-    let seconds = start.elapsed().as_secs_f64();
-    eprintln!("{:.0} events/s, {tokens} tokens", 2_000_000.0 / seconds);
-}

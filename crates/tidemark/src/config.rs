@@ -54,12 +54,7 @@ impl Default for Config {
 }
 
 /// Environment variables of the prefix that are not settings.
-const NOT_SETTINGS: [&str; 4] = [
-    "TIDEMARK_VOLATILE_PAGE_CACHE",
-    "TIDEMARK_DEMO_EVENTS",
-    "TIDEMARK_KILLS",
-    "TIDEMARK_RANDOM_KILLS",
-];
+const NOT_SETTINGS: [&str; 2] = ["TIDEMARK_VOLATILE_PAGE_CACHE", "TIDEMARK_DEMO_EVENTS"];
 
 impl Config {
     /// Reads the settings; `file` must exist if given, `./tidemark.toml` is read if there.
@@ -104,9 +99,11 @@ impl Config {
         if !(1..=64).contains(&config.partitions) {
             bail!("partitions must be from 1 to 64, not {}", config.partitions);
         }
-        if config.file_retention_s < 60 {
+        if !(60..=3600).contains(&config.file_retention_s) {
             bail!(
-                "file_retention_s must be at least 60: running queries and commits need the files"
+                "file_retention_s must be from 60 to 3600, not {}: running queries and commits need the files, and tables \
+                 remember replaced files for an hour",
+                config.file_retention_s
             );
         }
         if config.max_batch_rows == 0 || config.commit_interval_ms == 0 {

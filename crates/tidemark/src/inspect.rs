@@ -1,7 +1,7 @@
 //! Looking inside: events, SQL, pipelines, lake, doctor.
 
 use crate::config::Config;
-use crate::instance::{existing_lake, upkeep};
+use crate::instance::{existing_lake, schemas, upkeep};
 use crate::output::{self, Format, grouped, line};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -30,7 +30,7 @@ pub fn events(
         );
     }
     let journal = Journal::open_read_only(&dir)?;
-    let mut reader = wire::Reader::new(&[])?;
+    let mut reader = wire::Reader::new(&schemas(&config.data_dir)?)?;
     let mut readers: Vec<_> = (0..journal.partitions())
         .map(|partition| {
             let from = if from_start {

@@ -24,6 +24,7 @@ pub struct Instance {
     /// How upkeep goes about it.
     pub upkeep: Upkeep,
     writer: wire::Writer,
+    schemas: Vec<(String, String)>,
 }
 
 impl Instance {
@@ -57,9 +58,11 @@ impl Instance {
                 max_rows: config.max_batch_rows,
                 retention: (config.retention_days > 0)
                     .then(|| Duration::from_secs(u64::from(config.retention_days) * 86_400)),
+                ..WorkerOptions::default()
             },
             upkeep: upkeep(config),
             writer: wire::Writer::new()?,
+            schemas: remember_schema(dir)?,
         })
     }
 
@@ -70,7 +73,8 @@ impl Instance {
             self.lake.clone(),
             self.pipelines.clone(),
             self.options,
-        )?)
+        )?
+        .with_schemas(&self.schemas)?)
     }
 
     /// Publishes events; returns when they are durable.
@@ -109,6 +113,63 @@ impl Instance {
             .values()
             .sum()
     }
+}
+
+/// The schema versions that messages in `dir` may have: every `.avsc` below `schemas/`. An operator puts a newer router's
+/// schema there before its first message.
+pub fn schemas(dir: &Path) -> Result<Vec<(String, String)>> {
+    let folder = dir.join("schemas");
+    let mut found = Vec::new();
+    if folder.is_dir() {
+        let unreadable = || {
+            format!(
+                "the schemas in {} cannot be read: check their owner",
+                folder.display()
+            )
+        };
+        for entry in std::fs::read_dir(&folder).with_context(unreadable)? {
+            let path = entry.with_context(unreadable)?.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "avsc")
+            {
+                let name = path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
+                found.push((
+                    name,
+                    std::fs::read_to_string(&path).with_context(unreadable)?,
+                ));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A folder remembers every schema it was written with, so that what still lies in the journal stays readable after an
+/// upgrade.
+fn remember_schema(dir: &Path) -> Result<Vec<(String, String)>> {
+    let folder = dir.join("schemas");
+    let file = folder.join(format!(
+        "{}.avsc",
+        wire::fingerprint("usage_event", wire::WIRE_SCHEMA)?
+    ));
+    if !file.exists() {
+        let draft = file.with_extension("new");
+        std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::write(&draft, wire::WIRE_SCHEMA))
+            .and_then(|()| std::fs::rename(&draft, &file))
+            .with_context(|| {
+                format!(
+                    "the data folder {} cannot be written: check its owner and free space",
+                    dir.display()
+                )
+            })?;
+    }
+    schemas(dir)
 }
 
 /// Upkeep as configured.

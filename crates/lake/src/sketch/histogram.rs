@@ -220,11 +220,11 @@ impl GroupsAccumulator for Groups {
         }
         let column = values[0].as_primitive::<Int64Type>();
         for row in 0..column.len() {
-            if column.is_valid(row) {
-                if let Some(group) = group_of(row) {
-                    self.counts
-                        .push(group, i64::from(bucket(column.value(row))), 1);
-                }
+            if column.is_valid(row)
+                && let Some(group) = group_of(row)
+            {
+                self.counts
+                    .push(group, i64::from(bucket(column.value(row))), 1);
             }
         }
         self.counts.settle(usize::MAX);
