@@ -10,7 +10,7 @@ use std::time::Duration;
 use tidemark_bus::{Journal, JournalOptions};
 use tidemark_event::{UsageEvent, wire};
 use tidemark_lake::{Lake, Table, Upkeep};
-use tidemark_rollup::{Pipeline, Worker, WorkerOptions, table_specs};
+use tidemark_rollup::{Pipeline, Worker, WorkerOptions};
 
 /// Sizes that make much happen in little time.
 #[derive(Debug, Clone, Copy)]
@@ -140,14 +140,7 @@ impl Folder {
 
 /// The lake of `dir` alone.
 pub async fn open_lake(dir: &Path, partitions: u32) -> Result<(Lake, Vec<Pipeline>)> {
-    let pipelines = Pipeline::built_in(&wire::Reader::new(&[])?.schema()).await?;
-    let lake = Lake::open(
-        &dir.join("lake"),
-        table_specs(&pipelines).await?,
-        partitions,
-    )
-    .await?;
-    Ok((lake, pipelines))
+    Ok(tidemark_rollup::open_lake(&dir.join("lake"), partitions).await?)
 }
 
 /// One stored row: the named columns as text (times as microseconds, ids in hexadecimal), others as numbers.

@@ -180,6 +180,8 @@ impl Table {
         let retention =
             chrono::Duration::from_std(upkeep.retention).unwrap_or(chrono::Duration::MAX);
         let mut deleted = 0;
+        // What replaces the files and log entries that go now must not be in the page cache only.
+        tokio::task::block_in_place(|| self.make_durable())?;
         self.adopt(async |delta| {
             let properties = CommitProperties::default()
                 .with_create_checkpoint(false)

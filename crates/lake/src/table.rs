@@ -313,9 +313,18 @@ impl Table {
         );
         self.unsynced().extend(touched);
         if version > 0 && version % CHECKPOINT_EVERY == 0 {
-            deltalake::checkpoints::create_checkpoint(&delta, None)
-                .await
-                .map_err(fail)?;
+            // The rows are in: a checkpoint only makes the next opening quicker, and the next one is as good.
+            match deltalake::checkpoints::create_checkpoint(&delta, None).await {
+                Ok(()) => {
+                    let log = self.root.join("_delta_log");
+                    let checkpoint = log.join(format!("{version:020}.checkpoint.parquet"));
+                    self.unsynced()
+                        .extend([checkpoint, log.join("_last_checkpoint")]);
+                }
+                Err(error) => {
+                    tracing::warn!(table = self.spec.name, version, %error, "no checkpoint could be written");
+                }
+            }
         }
         Ok(())
     }

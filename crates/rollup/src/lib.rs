@@ -16,8 +16,9 @@ pub use pipeline::Pipeline;
 pub use verify::{Difference, verify};
 pub use worker::{Tally, Worker, WorkerOptions};
 
+use std::path::Path;
 use tidemark_event::wire::Reader;
-use tidemark_lake::TableSpec;
+use tidemark_lake::{Lake, TableSpec};
 
 /// Every table that the pipelines write: the raw events, one per rollup, dead letters and the ledger.
 ///
@@ -32,4 +33,14 @@ pub async fn table_specs(pipelines: &[Pipeline]) -> Result<Vec<TableSpec>, Rollu
     ];
     specs.extend(pipelines.iter().map(|pipeline| pipeline.spec().clone()));
     Ok(specs)
+}
+
+/// Opens the lake in `root` with a table for every built-in rollup.
+///
+/// # Errors
+/// When a rollup does not plan, or the folder cannot be used.
+pub async fn open_lake(root: &Path, partitions: u32) -> Result<(Lake, Vec<Pipeline>), RollupError> {
+    let pipelines = Pipeline::built_in(&Reader::new(&[])?.schema()).await?;
+    let lake = Lake::open(root, table_specs(&pipelines).await?, partitions).await?;
+    Ok((lake, pipelines))
 }

@@ -11,8 +11,7 @@ use std::time::Instant;
 use tidemark_bus::{Journal, JournalOptions};
 use tidemark_catalog::Catalog;
 use tidemark_event::{Micros, UsageEvent, wire};
-use tidemark_lake::Lake;
-use tidemark_rollup::{Pipeline, Worker, WorkerOptions, table_specs};
+use tidemark_rollup::{Worker, WorkerOptions, open_lake};
 use tidemark_sim::traffic::Traffic;
 
 #[global_allocator]
@@ -82,13 +81,7 @@ fn generate(dir: &Path, journal_dir: &Path, events: u64) -> Result<()> {
 
 async fn measure(journal_dir: &Path, lake_dir: &Path) -> Result<()> {
     let journal = open(journal_dir)?;
-    let pipelines = Pipeline::built_in(&wire::Reader::new(&[])?.schema()).await?;
-    let lake = Lake::open(
-        lake_dir,
-        table_specs(&pipelines).await?,
-        journal.partitions(),
-    )
-    .await?;
+    let (lake, pipelines) = open_lake(lake_dir, journal.partitions()).await?;
     let (start, cpu) = (Instant::now(), cpu_seconds()?);
     let tally = Worker::new(journal, lake.clone(), pipelines, WorkerOptions::default())?
         .drain()

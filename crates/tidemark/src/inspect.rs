@@ -11,8 +11,8 @@ use tidemark_bus::{Journal, Read};
 use tidemark_catalog::Catalog;
 use tidemark_event::wire;
 use tidemark_insight::{Policy, RANKED, Rankings, register_catalog};
-use tidemark_lake::{Lake, UpkeepReport};
-use tidemark_rollup::{Pipeline, verify};
+use tidemark_lake::UpkeepReport;
+use tidemark_rollup::{open_lake, verify};
 
 /// `tidemark events`: what is on the bus, decoded.
 pub fn events(
@@ -133,17 +133,15 @@ pub async fn sql(config: &Config, query: &str, format: Format) -> Result<()> {
 
 /// `tidemark pipelines check`: plans every SQL file.
 pub async fn pipelines() -> Result<()> {
-    let schema = wire::Reader::new(&[])?.schema();
-    for pipeline in Pipeline::built_in(&schema).await? {
+    let scratch = tempfile_dir()?;
+    let (lake, pipelines) = open_lake(&scratch, 1).await?;
+    for pipeline in &pipelines {
         line(format!(
             "ok  rollups/{}.sql   {} columns",
             pipeline.spec().name,
             pipeline.spec().schema.fields().len()
         ));
     }
-    let scratch = tempfile_dir()?;
-    let specs = tidemark_rollup::table_specs(&Pipeline::built_in(&schema).await?).await?;
-    let lake = Lake::open(&scratch, specs, 1).await?;
     let rankings = Rankings::embedded(Policy::default())?;
     let mut hot = tidemark_lake::Hot::new(lake, RANKED.map(str::to_owned).to_vec());
     if let Some((_, context)) = hot.refresh().await? {

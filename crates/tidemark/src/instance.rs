@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidemark_bus::{Journal, JournalOptions};
 use tidemark_event::{UsageEvent, wire};
 use tidemark_lake::{Lake, Upkeep};
-use tidemark_rollup::{Pipeline, Worker, WorkerOptions, table_specs};
+use tidemark_rollup::{Pipeline, Worker, WorkerOptions, open_lake};
 
 /// Version of the folder's layout. A larger one in the folder means a newer Tidemark wrote it.
 const LAYOUT: u32 = 1;
@@ -48,7 +48,7 @@ impl Instance {
             ..options
         };
         let journal = Journal::open(&dir.join("journal"), options)?;
-        let (lake, pipelines) = open_lake(dir, journal.partitions()).await?;
+        let (lake, pipelines) = open_lake(&dir.join("lake"), journal.partitions()).await?;
         Ok(Self {
             journal,
             lake,
@@ -189,22 +189,11 @@ pub async fn existing_lake(dir: &Path) -> Result<(Lake, Vec<Pipeline>)> {
         );
     }
     check_layout(dir)?;
-    open_lake(dir, partitions(dir)).await
+    Ok(open_lake(&dir.join("lake"), partitions(dir)).await?)
 }
 
 fn partitions(dir: &Path) -> u32 {
     Journal::open_read_only(&dir.join("journal")).map_or(4, |journal| journal.partitions())
-}
-
-async fn open_lake(dir: &Path, partitions: u32) -> Result<(Lake, Vec<Pipeline>)> {
-    let pipelines = Pipeline::built_in(&wire::Reader::new(&[])?.schema()).await?;
-    let lake = Lake::open(
-        &dir.join("lake"),
-        table_specs(&pipelines).await?,
-        partitions,
-    )
-    .await?;
-    Ok((lake, pipelines))
 }
 
 fn check_layout(dir: &Path) -> Result<()> {
