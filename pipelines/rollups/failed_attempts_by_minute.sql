@@ -11,5 +11,5 @@ SELECT
   count(*) FILTER (WHERE a['status'] = 429)                     AS rate_limited,
   sum(a['cost_nanousd'])                                        AS cost_nanousd,
   histogram(a['latency_us'])                                    AS latency_us
-FROM (SELECT ts, simulated, unnest(failed_attempts) AS a FROM usage_events WHERE cardinality(failed_attempts) > 0)
+FROM (SELECT ts, simulated, unnest(failed_attempts) AS a FROM usage_events)
 GROUP BY 1, 2, 3, 4, 5, 6

@@ -16,7 +16,7 @@ mod sql;
 mod table;
 
 pub use error::LakeError;
-pub use files::{DataFile, date_text};
+pub use files::{DataFile, conform, date_text};
 pub use hot::Hot;
 pub use maintain::{Upkeep, UpkeepReport};
 pub use merge::merged;

@@ -137,7 +137,7 @@ impl Table {
             }
             let rows = self.merge_rows(batches).await?;
             let mut new = Vec::new();
-            for (day, rows) in files::split_by_day(&rows, self.spec())? {
+            for (day, rows) in files::split_by_day(std::slice::from_ref(&rows), self.spec())? {
                 new.push(files::write(store.as_ref(), self.spec(), day, &rows, true).await?);
             }
             report.files_before += old.len();

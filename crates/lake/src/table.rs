@@ -198,10 +198,13 @@ impl Table {
     ///
     /// # Errors
     /// [`LakeError::Conflict`] when someone else committed since; then nothing of this is in the table.
-    pub async fn append(&self, rows: &RecordBatch, offsets: &Offsets) -> Result<(), LakeError> {
+    pub async fn append(&self, rows: &[RecordBatch], offsets: &Offsets) -> Result<(), LakeError> {
         fail_point!("lake::before_files", |_| std::process::abort());
         let store = self.store().await;
-        let rows = files::conform(rows, &self.spec.schema)?;
+        let rows = rows
+            .iter()
+            .map(|rows| files::conform(rows, &self.spec.schema))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut new_files = Vec::new();
         let mut actions = Vec::new();
         for (day, rows) in files::split_by_day(&rows, &self.spec)? {

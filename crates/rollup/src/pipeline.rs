@@ -1,8 +1,9 @@
 //! A rollup is a SQL file. What it groups by are its keys; how its values merge follows from their aggregate functions.
 
 use crate::RollupError;
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
+use arrow::datatypes::DataType::Timestamp;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::datasource::MemTable;
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::logical_expr::expr::{Alias, Cast};
@@ -24,14 +25,43 @@ pub struct Pipeline {
 }
 
 /// A context whose only table is `usage_events` with `rows`.
-fn context(schema: &SchemaRef, rows: Vec<RecordBatch>) -> Result<SessionContext, RollupError> {
+///
+/// Times go in as UTC without naming it: `date_trunc` then divides instead of asking a calendar for every row.
+fn context(schema: &SchemaRef, rows: &[RecordBatch]) -> Result<SessionContext, RollupError> {
     // One partition: batches are small and tables already run beside each other.
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
     sketch::register(&context);
-    context.register_table(
-        SOURCE,
-        Arc::new(MemTable::try_new(Arc::clone(schema), vec![rows])?),
-    )?;
+    let fields: Vec<_> = schema
+        .fields()
+        .iter()
+        .map(|field| match field.data_type() {
+            Timestamp(unit, Some(_)) => Arc::new(Field::new(
+                field.name(),
+                Timestamp(*unit, None),
+                field.is_nullable(),
+            )),
+            _ => Arc::clone(field),
+        })
+        .collect();
+    let schema = Arc::new(Schema::new(fields));
+    let rows = rows
+        .iter()
+        .map(|rows| {
+            let columns = rows
+                .columns()
+                .iter()
+                .map(|column| match column.as_primitive_opt() {
+                    Some(times) => {
+                        let times: &TimestampMicrosecondArray = times;
+                        Arc::new(times.clone().with_timezone_opt(None::<Arc<str>>)) as ArrayRef
+                    }
+                    None => Arc::clone(column),
+                })
+                .collect();
+            RecordBatch::try_new(Arc::clone(&schema), columns)
+        })
+        .collect::<Result<_, _>>()?;
+    context.register_table(SOURCE, Arc::new(MemTable::try_new(schema, vec![rows])?))?;
     Ok(context)
 }
 
@@ -57,7 +87,7 @@ impl Pipeline {
             name: name.to_owned(),
             why,
         };
-        let frame = context(events, vec![])?
+        let frame = context(events, &[])?
             .sql(sql)
             .await
             .map_err(|error| fail(error.strip_backtrace()))?;
@@ -95,7 +125,7 @@ impl Pipeline {
         }
         let window = fields
             .first()
-            .filter(|field| matches!(field.data_type(), DataType::Timestamp(_, _)));
+            .filter(|field| matches!(field.data_type(), Timestamp(_, _)));
         let Some(window) = window
             .filter(|window| keys.first() == Some(window.name()))
             .map(|f| f.name().clone())
@@ -126,16 +156,12 @@ impl Pipeline {
     ///
     /// # Errors
     /// When the query fails, which planning should have ruled out.
-    pub async fn run(&self, events: &[RecordBatch]) -> Result<RecordBatch, RollupError> {
+    pub async fn run(&self, events: &[RecordBatch]) -> Result<Vec<RecordBatch>, RollupError> {
         let Some(first) = events.first() else {
-            return Ok(RecordBatch::new_empty(Arc::clone(&self.spec.schema)));
+            return Ok(Vec::new());
         };
-        let context = context(&first.schema(), events.to_vec())?;
-        let rows = context.sql(&self.sql).await?.collect().await?;
-        match rows.first() {
-            Some(row) => Ok(arrow::compute::concat_batches(&row.schema(), &rows)?),
-            None => Ok(RecordBatch::new_empty(Arc::clone(&self.spec.schema))),
-        }
+        let context = context(&first.schema(), events)?;
+        Ok(context.sql(&self.sql).await?.collect().await?)
     }
 }
 

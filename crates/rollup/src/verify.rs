@@ -5,7 +5,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::collections::{BTreeSet, HashMap, HashSet};
-use tidemark_lake::{DEAD_LETTERS, EVENTS, INTAKE, Lake};
+use tidemark_lake::{DEAD_LETTERS, EVENTS, INTAKE, Lake, conform};
 
 /// Where two accounts of the same events differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub async fn verify(
         for pipeline in pipelines {
             let table = lake.table(&pipeline.spec().name)?;
             let wanted = table
-                .merge_rows(vec![conformed(pipeline.run(&rows).await?, pipeline)?])
+                .merge_rows(conformed(&pipeline.run(&rows).await?, pipeline)?)
                 .await?;
             let stored = table.merge_rows(table.read_day(date).await?).await?;
             if wanted != stored {
@@ -151,15 +151,12 @@ pub(crate) async fn ledger(lake: &Lake) -> Result<[i64; 5], RollupError> {
     Ok(sums)
 }
 
-fn conformed(rows: RecordBatch, pipeline: &Pipeline) -> Result<RecordBatch, RollupError> {
+fn conformed(rows: &[RecordBatch], pipeline: &Pipeline) -> Result<Vec<RecordBatch>, RollupError> {
     let schema = &pipeline.spec().schema;
-    let columns = rows
-        .columns()
+    Ok(rows
         .iter()
-        .zip(schema.fields())
-        .map(|(column, field)| arrow::compute::cast(column, field.data_type()))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(RecordBatch::try_new(schema.clone(), columns)?)
+        .map(|rows| conform(rows, schema))
+        .collect::<Result<_, _>>()?)
 }
 
 /// How many rows of each side the other lacks.

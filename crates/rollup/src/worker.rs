@@ -4,7 +4,7 @@ use crate::dedup::Dedup;
 use crate::intake::{Counts, MicroBatch};
 use crate::{Pipeline, RollupError};
 use arrow::array::{Array, AsArray, BooleanArray, FixedSizeBinaryArray, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::compute::take_record_batch;
 use bytes::Bytes;
 use fail::fail_point;
 use futures::future::try_join_all;
@@ -347,22 +347,23 @@ impl Worker {
 
     /// Commits every table, all at once. A table that an interrupted commit had reached before is left alone.
     async fn commit(&self, batch: &MicroBatch) -> Result<(), RollupError> {
-        let events = whole(&batch.events)?;
+        // Shared by all tables; a batch is columns by reference.
+        let events = Arc::new(batch.events.clone());
         let mut tasks = Vec::new();
         for table in self.lake.tables() {
             if !lacks(table, batch)? {
                 continue;
             }
             let rows = match table.spec().name.as_str() {
-                EVENTS => Rows::Ready(events.first().cloned()),
-                DEAD_LETTERS => Rows::Ready(Some(batch.dead_letter_rows()?)),
-                INTAKE => Rows::Ready(Some(batch.ledger_rows()?)),
+                EVENTS => Rows::Events(Arc::clone(&events)),
+                DEAD_LETTERS => Rows::Ready(batch.dead_letter_rows()?),
+                INTAKE => Rows::Ready(batch.ledger_rows()?),
                 name => match self
                     .pipelines
                     .iter()
                     .find(|pipeline| pipeline.spec().name == name)
                 {
-                    Some(pipeline) => Rows::Of(pipeline.clone(), events.clone()),
+                    Some(pipeline) => Rows::Of(pipeline.clone(), Arc::clone(&events)),
                     None => continue,
                 },
             };
@@ -414,30 +415,23 @@ fn planted(bug: &str) -> bool {
 }
 
 enum Rows {
-    Ready(Option<RecordBatch>),
-    Of(Pipeline, Vec<RecordBatch>),
+    Ready(RecordBatch),
+    Events(Arc<Vec<RecordBatch>>),
+    Of(Pipeline, Arc<Vec<RecordBatch>>),
 }
 
 async fn fill_table(table: Arc<Table>, rows: Rows, to: Offsets) -> Result<(), RollupError> {
     let rows = match rows {
-        Rows::Ready(rows) => rows,
-        Rows::Of(pipeline, events) => Some(pipeline.run(&events).await?),
+        Rows::Ready(rows) => Arc::new(vec![rows]),
+        Rows::Events(events) => events,
+        Rows::Of(pipeline, events) => Arc::new(pipeline.run(&events).await?),
     };
     fail_point!("rollup::after_rollup", |_| std::process::abort());
-    let rows = rows.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&table.spec().schema)));
     if planted("bug::offset_early") {
-        table.append(&rows.slice(0, 0), &to).await?;
+        table.append(&[], &to).await?;
         return Ok(table.append(&rows, &Offsets::new()).await?);
     }
     Ok(table.append(&rows, &to).await?)
-}
-
-/// The accepted rows as one batch, so that no rollup sees it in crumbs.
-fn whole(events: &[RecordBatch]) -> Result<Vec<RecordBatch>, RollupError> {
-    match events.first() {
-        None => Ok(Vec::new()),
-        Some(first) => Ok(vec![concat_batches(first.schema_ref(), events)?]),
-    }
 }
 
 /// Whether `table` still lacks the batch. Half a batch can only mean that lake and journal do not belong together.
