@@ -34,7 +34,7 @@ impl Default for WorkerOptions {
     fn default() -> Self {
         Self {
             commit_interval: Duration::from_secs(1),
-            max_rows: 131_072,
+            max_rows: 65_536,
             retention: None,
             trim_every: Duration::from_secs(30),
         }
