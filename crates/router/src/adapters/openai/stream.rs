@@ -1,0 +1,3 @@
+//! As the compatible ones say it.
+
+pub use crate::adapters::openai_compatible::stream::*;

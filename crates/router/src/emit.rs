@@ -1,0 +1,132 @@
+//! From the meter to the journal, off the response path.
+//!
+//! A request takes a place before any work is done for it, so that its event always has somewhere to go: when the journal is
+//! full and the places run out, the next request is refused at the door with a 503 and nothing is lost. Events wait in
+//! memory only until the group in front of them is durable.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tidemark_bus::{Journal, JournalError};
+use tidemark_event::{UsageEvent, wire};
+use tokio::sync::mpsc;
+
+/// Requests at work or waiting to be durable, at most.
+pub const PLACES: usize = 16_384;
+/// Events in one append, at most.
+const GROUP: usize = 1024;
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Takes events. Cheap to clone.
+#[derive(Clone)]
+pub struct Emitter {
+    queue: mpsc::Sender<Box<UsageEvent>>,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The last append did not succeed; places that are taken stay good.
+    blocked: AtomicBool,
+    durable: AtomicU64,
+}
+
+/// A place for one event.
+pub struct Place(mpsc::OwnedPermit<Box<UsageEvent>>);
+
+impl Place {
+    /// Hands the event over. Never waits, never fails.
+    pub fn emit(self, event: Box<UsageEvent>) {
+        self.0.send(event);
+    }
+}
+
+impl Emitter {
+    /// Starts the task that appends to `journal`; it ends, with the number of durable events, when every emitter and place
+    /// is gone and all is durable.
+    ///
+    /// # Errors
+    /// When the embedded schema cannot be read.
+    pub fn start(
+        journal: Journal,
+    ) -> Result<(Self, tokio::task::JoinHandle<u64>), wire::SchemaError> {
+        let writer = wire::Writer::new()?;
+        let (queue, events) = mpsc::channel(PLACES);
+        let state = Arc::new(State::default());
+        let task = tokio::spawn(append(journal, writer, events, Arc::clone(&state)));
+        Ok((Self { queue, state }, task))
+    }
+
+    /// A place for one event; none while the journal takes nothing.
+    pub fn admit(&self) -> Option<Place> {
+        if self.state.blocked.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.queue.clone().try_reserve_owned().ok().map(Place)
+    }
+
+    /// Whether the journal takes events.
+    pub fn is_open(&self) -> bool {
+        !self.state.blocked.load(Ordering::Relaxed)
+    }
+
+    /// Places taken now, by requests at work and events that wait.
+    pub fn waiting(&self) -> usize {
+        PLACES - self.queue.capacity()
+    }
+
+    /// Events made durable since the start.
+    pub fn durable(&self) -> u64 {
+        self.state.durable.load(Ordering::Relaxed)
+    }
+}
+
+async fn append(
+    journal: Journal,
+    writer: wire::Writer,
+    mut events: mpsc::Receiver<Box<UsageEvent>>,
+    state: Arc<State>,
+) -> u64 {
+    let mut group = Vec::with_capacity(GROUP);
+    while events.recv_many(&mut group, GROUP).await > 0 {
+        let records: Vec<(u32, Vec<u8>)> = group
+            .iter()
+            .map(|event| {
+                (
+                    journal.partition_for(&event.event_id.0),
+                    writer.write(event),
+                )
+            })
+            .collect();
+        let count = group.len() as u64;
+        group.clear();
+        loop {
+            // The records are kept until the journal has them; a retry writes the same ids, which count once.
+            match journal.append(records.clone()).await {
+                Ok(()) => break,
+                Err(
+                    error @ (JournalError::Poisoned { .. }
+                    | JournalError::Closed
+                    | JournalError::ReadOnly),
+                ) => {
+                    state.blocked.store(true, Ordering::Relaxed);
+                    tracing::error!(%error, events = count, "the journal stopped: requests are refused until a restart; these events are lost");
+                    events.close();
+                    while events.recv().await.is_some() {}
+                    return state.durable.load(Ordering::Relaxed);
+                }
+                Err(error) => {
+                    if !state.blocked.swap(true, Ordering::Relaxed) {
+                        tracing::warn!(%error, "the journal takes no events: requests are refused until it does, nothing is lost");
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+        if state.blocked.swap(false, Ordering::Relaxed) {
+            tracing::warn!("the journal takes events again");
+        }
+        state.durable.fetch_add(count, Ordering::Relaxed);
+    }
+    state.durable.load(Ordering::Relaxed)
+}

@@ -1,0 +1,636 @@
+//! One request, from its arrival to the first byte of its answer. What follows is in [`crate::relay`].
+
+use crate::adapters::Dialect;
+use crate::answer::error::Refusal;
+use crate::answer::{self, Head};
+use crate::ask::{self, Ask, Operation};
+use crate::emit::Emitter;
+use crate::keys::{Account, Keys};
+use crate::meter::Meter;
+use crate::metrics::Metrics;
+use crate::piece::{ErrorKind, UpstreamError};
+use crate::relay::{Passage, Relay, patch_whole};
+use crate::route::{Named, Routes};
+use crate::settings::Settings;
+use crate::upstream::{self, Answer, Failure, Pool};
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http_body::Body;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use serde_json::{Map, Value, json};
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+/// Why a body could not be read to its end.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// The body of every answer.
+pub type Reply = UnsyncBoxBody<Bytes, BoxError>;
+
+const GENERATION: HeaderName = HeaderName::from_static("x-generation-id");
+const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The router.
+pub struct Gateway {
+    settings: Arc<Settings>,
+    routes: RwLock<Arc<Routes>>,
+    keys: Keys,
+    emitter: Emitter,
+    pool: Pool,
+    metrics: Arc<Metrics>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Gateway {
+    /// A router over the given routes, keys and journal.
+    ///
+    /// # Errors
+    /// When the TLS library cannot be set up.
+    pub fn new(
+        settings: Settings,
+        routes: Routes,
+        keys: Keys,
+        emitter: Emitter,
+    ) -> Result<Self, rustls::Error> {
+        Ok(Self {
+            pool: upstream::pool(&settings)?,
+            settings: Arc::new(settings),
+            routes: RwLock::new(Arc::new(routes)),
+            keys,
+            emitter,
+            metrics: Arc::default(),
+            stopping: Arc::default(),
+        })
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Other routes for the requests that come from now on; those under way keep theirs.
+    pub fn set_routes(&self, routes: Routes) {
+        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
+    }
+
+    /// From now on requests that are cut are cut by us.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the router takes requests.
+    pub fn is_ready(&self) -> bool {
+        !self.stopping.load(Ordering::Relaxed) && self.emitter.is_open()
+    }
+
+    /// Figures for Prometheus.
+    pub fn metrics(&self) -> String {
+        self.metrics.text(&self.emitter)
+    }
+
+    /// Whether a path is the router's.
+    pub fn owns(path: &str) -> bool {
+        path.starts_with("/v1/")
+    }
+
+    /// Answers a request of the router's paths. An [`Account`] among the request's extensions, which no client can put there,
+    /// stands for a key.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<Reply>
+    where
+        B: Body<Data = Bytes> + Send + Unpin,
+    {
+        let (head, body) = request.into_parts();
+        let operation = match head.uri.path() {
+            "/v1/chat/completions" => Operation::Chat,
+            "/v1/messages" => Operation::Messages,
+            "/v1/embeddings" => Operation::Embeddings,
+            "/v1/models" if head.method == Method::GET => return self.models(),
+            path if path.starts_with("/v1/models/") && head.method == Method::GET => {
+                return self.one_model(&path["/v1/models/".len()..]);
+            }
+            _ => {
+                let refusal = Refusal::new(
+                    404,
+                    "not_found",
+                    "there is nothing at this address; the router answers POST /v1/chat/completions, /v1/messages, /v1/embeddings and GET /v1/models",
+                );
+                return refused(&refusal, None, "");
+            }
+        };
+        if head.method != Method::POST {
+            let mut response = refused(
+                &Refusal::new(405, "method_not_allowed", "this address takes POST"),
+                Some(operation),
+                "",
+            );
+            response
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static("POST"));
+            return response;
+        }
+        let Some(place) = self.emitter.admit() else {
+            self.metrics.turned_away();
+            let mut refusal = Refusal::new(
+                503,
+                "spool_full",
+                "the router cannot record requests right now and does not serve what it cannot count: try again in a moment",
+            );
+            refusal.retry_after = Some(1);
+            return refused(&refusal, Some(operation), "");
+        };
+        let mut meter = Meter::start(
+            place,
+            Arc::clone(&self.stopping),
+            &self.settings.id,
+            Arc::clone(&self.metrics),
+        );
+        meter.operation(operation.as_str());
+        let id = meter.id().to_owned();
+        let known = head.extensions.get::<Account>();
+        match self
+            .answer(operation, &head.headers, known, body, meter)
+            .await
+        {
+            Ok(response) => response,
+            Err((refusal, mut meter)) => {
+                if let Some(meter) = &mut meter {
+                    meter.rejected(refusal.status, refusal.code);
+                }
+                refused(&refusal, Some(operation), &id)
+            }
+        }
+    }
+
+    /// The answer, or the refusal with the meter that has yet to hear of it.
+    async fn answer<B>(
+        &self,
+        operation: Operation,
+        headers: &HeaderMap,
+        known: Option<&Account>,
+        body: B,
+        mut meter: Meter,
+    ) -> Result<Response<Reply>, (Refusal, Option<Meter>)>
+    where
+        B: Body<Data = Bytes> + Send + Unpin,
+    {
+        macro_rules! or_reject {
+            ($result:expr) => {
+                match $result {
+                    Ok(value) => value,
+                    Err(refusal) => return Err((Refusal::from(refusal), Some(meter))),
+                }
+            };
+        }
+        let account = match known {
+            Some(account) => account.clone(),
+            None => or_reject!(self.account(headers)),
+        };
+        meter.account(&account.id, app(headers));
+        let body = or_reject!(self.receive(headers, body).await);
+        let body = or_reject!(parse(&body));
+        let ask = or_reject!(match operation {
+            Operation::Chat => ask::chat::read(body),
+            Operation::Messages => ask::messages::read(body),
+            Operation::Embeddings => ask::embeddings::read(body),
+        });
+        let session = if ask.session.is_empty() {
+            String::new()
+        } else {
+            self.keys.account_hash(&ask.session).to_string()
+        };
+        meter.asked(&ask, session);
+        let now = meter.time().to_datetime().unwrap_or_else(Utc::now);
+        let routes = Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner));
+        let named = or_reject!(routes.model(&ask.model, now));
+        meter.model(&named.model.id, named.variant);
+        if Routes::embeds(named.model) != (operation == Operation::Embeddings) {
+            let message = if operation == Operation::Embeddings {
+                "this model gives no embeddings"
+            } else {
+                "this model only gives embeddings: POST /v1/embeddings"
+            };
+            return Err((
+                Refusal {
+                    param: Some("model".into()),
+                    ..Refusal::new(400, "wrong_model", message)
+                },
+                Some(meter),
+            ));
+        }
+        let response = self.serve(&ask, &routes, &named, now, meter).await;
+        response.map(|mut response| {
+            lifecycle(&named, response.headers_mut());
+            response
+        })
+    }
+
+    /// Tries the endpoints in order, and answers with the first that begins well.
+    async fn serve(
+        &self,
+        ask: &Ask,
+        routes: &Routes,
+        named: &Named<'_>,
+        now: DateTime<Utc>,
+        mut meter: Meter,
+    ) -> Result<Response<Reply>, (Refusal, Option<Meter>)> {
+        let candidates = match routes.candidates(ask, named, now) {
+            Ok(candidates) => candidates,
+            Err(refusal) => return Err((refusal, Some(meter))),
+        };
+        let deadline = Instant::now() + self.settings.total_timeout();
+        let mut last: Option<UpstreamError> = None;
+        let mut unsupported = None;
+        let mut tried = 0;
+        for candidate in candidates {
+            if tried >= self.settings.max_attempts.max(1) || Instant::now() >= deadline {
+                break;
+            }
+            // A failed attempt is nested once it is known that another one follows.
+            if let Some(error) = last.take() {
+                meter.failed_attempt(&error);
+            }
+            match upstream::attempt(
+                &self.pool,
+                &self.settings,
+                ask,
+                &candidate,
+                &mut meter,
+                deadline,
+            )
+            .await
+            {
+                Ok(answer) => {
+                    self.metrics.attempt(&candidate.endpoint.provider, "ok");
+                    let head = Head {
+                        id: meter.id().to_owned(),
+                        model: candidate.model.id.clone(),
+                        provider: candidate.endpoint.provider.clone(),
+                        created: now.timestamp(),
+                    };
+                    return Ok(self.reply(
+                        ask,
+                        answer,
+                        head,
+                        candidate.reach.dialect,
+                        deadline,
+                        meter,
+                    ));
+                }
+                Err(Failure::Unsupported(what)) => {
+                    unsupported.get_or_insert(what);
+                }
+                Err(Failure::Upstream(error)) => {
+                    tried += 1;
+                    self.metrics
+                        .attempt(&candidate.endpoint.provider, error.kind.as_str());
+                    tracing::debug!(
+                        request = meter.id(),
+                        endpoint = candidate.endpoint.id,
+                        error = error.kind.as_str(),
+                        status = error.status,
+                        "an attempt failed"
+                    );
+                    let give_up = !error.kind.try_elsewhere();
+                    last = Some(error);
+                    if give_up {
+                        break;
+                    }
+                }
+            }
+        }
+        match (last, unsupported) {
+            (Some(error), _) => {
+                let refusal = Refusal::from(&error).with("attempts", tried);
+                meter.broke(&error, refusal.status);
+                Err((refusal, None))
+            }
+            (None, Some(what)) => Err((
+                Refusal {
+                    param: Some(what.param),
+                    ..Refusal::new(400, "unsupported", what.message)
+                },
+                Some(meter),
+            )),
+            (None, None) => Err((
+                Refusal::new(503, "no_endpoint", "no provider could be tried"),
+                Some(meter),
+            )),
+        }
+    }
+
+    fn reply(
+        &self,
+        ask: &Ask,
+        answer: Answer,
+        head: Head,
+        dialect: Dialect,
+        deadline: Instant,
+        mut meter: Meter,
+    ) -> Response<Reply> {
+        let passage = match (ask.operation, dialect) {
+            (
+                Operation::Chat | Operation::Embeddings,
+                Dialect::Openai | Dialect::OpenaiCompatible,
+            ) => Passage::Chat,
+            (Operation::Messages, Dialect::Anthropic) => Passage::Messages,
+            _ => Passage::Anew,
+        };
+        let id = HeaderValue::from_str(&head.id).unwrap_or_else(|_| HeaderValue::from_static(""));
+        let mut response = match answer {
+            Answer::Stream(stream) => {
+                let mut relay = Relay::new(
+                    *stream,
+                    meter,
+                    ask.operation,
+                    passage,
+                    head,
+                    ask.include_usage,
+                    Arc::clone(&self.settings),
+                    deadline,
+                );
+                relay.begin();
+                let mut response = Response::new(boxed(relay));
+                let headers = response.headers_mut();
+                headers.insert(
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_static("text/event-stream; charset=utf-8"),
+                );
+                headers.insert(NO_BUFFERING, HeaderValue::from_static("no"));
+                response
+            }
+            Answer::Whole { body, pieces } => {
+                pieces.iter().for_each(|piece| meter.piece(piece));
+                meter.done();
+                let bill = meter.bill();
+                let body = match passage {
+                    Passage::Chat => patch_whole(&body, &head, &bill).into(),
+                    Passage::Messages => body,
+                    Passage::Anew => answer::whole(ask.operation, &head, &pieces, &bill)
+                        .to_string()
+                        .into(),
+                };
+                let mut response = Response::new(boxed(Full::new(body)));
+                response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+                response
+            }
+        };
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().insert(GENERATION, id);
+        response
+    }
+
+    fn account(&self, headers: &HeaderMap) -> Result<Account, Refusal> {
+        let key = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, key)| key.trim())
+            .or_else(|| {
+                headers
+                    .get("x-api-key")
+                    .and_then(|value| value.to_str().ok())
+            });
+        let Some(key) = key.filter(|key| !key.is_empty()) else {
+            return Err(Refusal::new(
+                401,
+                "missing_key",
+                "no API key was given: send `Authorization: Bearer sk-tidemark-...`; `tidemark keys create --account NAME` makes one",
+            ));
+        };
+        self.keys.account(key).ok_or_else(|| {
+            Refusal::new(
+                401,
+                "invalid_key",
+                "this API key is unknown or revoked; `tidemark keys list` shows those in force",
+            )
+        })
+    }
+
+    /// The body, whole, within limits of size and time.
+    async fn receive<B>(&self, headers: &HeaderMap, mut body: B) -> Result<Bytes, Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let limit = self.settings.max_body_bytes;
+        let too_large = || {
+            Refusal::new(
+                413,
+                "body_too_large",
+                format!(
+                    "the request is larger than {limit} bytes: send less, or larger images by their address"
+                ),
+            )
+        };
+        let stated = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok())
+            .and_then(|length| length.parse::<usize>().ok());
+        if stated.is_some_and(|stated| stated > limit) {
+            return Err(too_large());
+        }
+        let late = Refusal::new(408, "body_timeout", "the request did not arrive in time");
+        let read = async {
+            let mut all = BytesMut::with_capacity(stated.unwrap_or(0).min(1 << 16));
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|_| {
+                    Refusal::new(400, "body_broken", "the request ended before its body did")
+                })?;
+                if let Ok(data) = frame.into_data() {
+                    if all.len() + data.len() > limit {
+                        return Err(too_large());
+                    }
+                    all.extend_from_slice(&data);
+                }
+            }
+            Ok(all.freeze())
+        };
+        tokio::time::timeout(self.settings.receive_timeout(), read)
+            .await
+            .unwrap_or(Err(late))
+    }
+
+    fn models(&self) -> Response<Reply> {
+        let routes = Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner));
+        let data: Vec<Value> = routes.callable().map(model_json).collect();
+        json_response(
+            200,
+            json!({"object": "list", "data": data})
+                .to_string()
+                .into_bytes(),
+        )
+    }
+
+    fn one_model(&self, name: &str) -> Response<Reply> {
+        let routes = Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner));
+        match routes.model(name, Utc::now()) {
+            Ok(named) => json_response(200, model_json(named.model).to_string().into_bytes()),
+            Err(refusal) => refused(&refusal, None, ""),
+        }
+    }
+}
+
+fn model_json(model: &tidemark_catalog::Model) -> Value {
+    let created = model
+        .released
+        .and_hms_opt(0, 0, 0)
+        .map_or(0, |time| time.and_utc().timestamp());
+    json!({
+        "id": model.id, "object": "model", "created": created, "owned_by": model.author, "name": model.name,
+        "context_length": model.context_length, "max_completion_tokens": model.max_output,
+        "expiration_date": model.deprecated, "successor": model.successor,
+    })
+}
+
+/// Says that a model's end is known (RFC 9745, RFC 8594) and where to go.
+fn lifecycle(named: &Named<'_>, headers: &mut HeaderMap) {
+    let model = named.model;
+    let Some(day) = model.deprecated.and_then(|day| day.and_hms_opt(0, 0, 0)) else {
+        return;
+    };
+    let end = day.and_utc();
+    let mut set = |name: &'static str, value: String| {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    };
+    // The catalog keeps the day of the end, not that of its announcement: the end is the one date both headers can state.
+    set("deprecation", format!("@{}", end.timestamp()));
+    set(
+        "sunset",
+        end.format("%a, %d %b %Y %H:%M:%S GMT").to_string(),
+    );
+    if let Some(successor) = &model.successor {
+        set(
+            "link",
+            format!("</v1/models/{successor}>; rel=\"successor-version\""),
+        );
+    }
+}
+
+fn parse(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(body)) => Ok(body),
+        Ok(_) => Err(Refusal::new(
+            400,
+            "invalid_json",
+            "the body is not a JSON object",
+        )),
+        Err(error) => Err(Refusal::new(
+            400,
+            "invalid_json",
+            format!(
+                "the body is not valid JSON: {} at line {}, column {}",
+                category(&error),
+                error.line(),
+                error.column()
+            ),
+        )),
+    }
+}
+
+/// What is wrong, without a word of what was sent.
+fn category(error: &serde_json::Error) -> &'static str {
+    match error.classify() {
+        serde_json::error::Category::Eof => "it ends too early",
+        _ => "a fault",
+    }
+}
+
+/// The calling app by its public name: a slug of what it calls itself, or its host.
+fn app(headers: &HeaderMap) -> String {
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+    };
+    let host = || {
+        text("http-referer")
+            .or_else(|| text("referer"))?
+            .parse::<http::Uri>()
+            .ok()?
+            .host()
+            .map(str::to_owned)
+    };
+    let name = text("x-openrouter-title")
+        .or_else(|| text("x-title"))
+        .map(str::to_owned)
+        .or_else(host)
+        .unwrap_or_default();
+    let mut slug = String::new();
+    for c in name.chars().take(64) {
+        if c.is_ascii_alphanumeric() || c == '.' {
+            slug.push(c.to_ascii_lowercase());
+        } else if !slug.ends_with('-') && !slug.is_empty() {
+            slug.push('-');
+        }
+    }
+    slug.trim_end_matches('-').to_owned()
+}
+
+fn boxed(body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Reply {
+    UnsyncBoxBody::new(body.map_err(|never| match never {}))
+}
+
+fn json_response(status: u16, body: Vec<u8>) -> Response<Reply> {
+    let mut response = Response::new(boxed(Full::from(body)));
+    *response.status_mut() =
+        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response
+}
+
+fn refused(refusal: &Refusal, operation: Option<Operation>, id: &str) -> Response<Reply> {
+    let mut response = json_response(refusal.status, refusal.body(operation, id));
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(GENERATION, id);
+    }
+    if let Some(seconds) = refusal.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if refusal.code == "model_deprecated" {
+        let fact = |name: &str| refusal.metadata.get(name).and_then(Value::as_str);
+        if let Some(Ok(successor)) = fact("successor").map(|to| {
+            HeaderValue::from_str(&format!("</v1/models/{to}>; rel=\"successor-version\""))
+        }) {
+            headers.insert(header::LINK, successor);
+        }
+        if let Some(end) = fact("sunset")
+            .and_then(|day| day.parse::<chrono::NaiveDate>().ok())
+            .and_then(|day| day.and_hms_opt(0, 0, 0))
+        {
+            let end = end.and_utc();
+            if let (Ok(deprecation), Ok(sunset)) = (
+                HeaderValue::from_str(&format!("@{}", end.timestamp())),
+                HeaderValue::from_str(&end.format("%a, %d %b %Y %H:%M:%S GMT").to_string()),
+            ) {
+                headers.insert("deprecation", deprecation);
+                headers.insert("sunset", sunset);
+            }
+        }
+    }
+    if matches!(ErrorKind::of_status(refusal.status), ErrorKind::Server) {
+        tracing::warn!(
+            request = id,
+            status = refusal.status,
+            code = refusal.code,
+            "a request got no answer"
+        );
+    }
+    response
+}

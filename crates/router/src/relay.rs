@@ -1,0 +1,475 @@
+//! A streamed answer on its way to the client: each event is read, metered and passed on as it arrives.
+//!
+//! An answer in the dialect that the client speaks passes as it is, but for its id, its model's name and its usage; any other
+//! is written anew from its pieces.
+
+use crate::answer::{Head, Writer, sse as write_event};
+use crate::ask::Operation;
+use crate::meter::Meter;
+use crate::piece::{ErrorKind, Piece, UpstreamError};
+use crate::settings::Settings;
+use crate::sse::Event;
+use crate::upstream::Stream;
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tokio::time::Sleep;
+
+/// How an event goes to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    /// As it is: chat chunks to a chat client.
+    Chat,
+    /// As it is: messages events to a messages client.
+    Messages,
+    /// Written anew.
+    Anew,
+}
+
+/// What is dropped with the client.
+struct Work {
+    stream: Stream,
+    meter: Meter,
+}
+
+/// The body of a streamed answer.
+pub struct Relay {
+    work: Option<Work>,
+    writer: Writer,
+    passage: Passage,
+    head: Head,
+    include_usage: bool,
+    usage_sent: bool,
+    settings: Arc<Settings>,
+    quiet: Pin<Box<Sleep>>,
+    heard: Instant,
+    deadline: Instant,
+    bytes: usize,
+    out: Vec<u8>,
+    events: Vec<Event>,
+    pieces: Vec<Piece>,
+}
+
+/// How a step ended.
+enum Step {
+    GoOn,
+    Complete,
+    Broke(UpstreamError),
+}
+
+impl Relay {
+    /// Relays a stream that has begun.
+    pub fn new(
+        stream: Stream,
+        meter: Meter,
+        operation: Operation,
+        passage: Passage,
+        head: Head,
+        include_usage: bool,
+        settings: Arc<Settings>,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            work: Some(Work { stream, meter }),
+            writer: Writer::new(operation, head.clone(), include_usage),
+            passage,
+            head,
+            include_usage,
+            usage_sent: false,
+            quiet: Box::pin(tokio::time::sleep(settings.idle_timeout())),
+            settings,
+            heard: Instant::now(),
+            deadline,
+            bytes: 0,
+            out: Vec::with_capacity(4096),
+            events: Vec::new(),
+            pieces: Vec::new(),
+        }
+    }
+
+    /// Passes on what came before the relay was there.
+    pub fn begin(&mut self) {
+        let Some(work) = &mut self.work else { return };
+        let begun = std::mem::take(&mut work.stream.begun);
+        let mut step = Step::GoOn;
+        for (event, pieces) in begun {
+            self.pieces = pieces;
+            step = self.pass(&event);
+            if !matches!(step, Step::GoOn) {
+                break;
+            }
+        }
+        if matches!(step, Step::GoOn)
+            && self
+                .work
+                .as_ref()
+                .is_some_and(|work| work.stream.decoder.is_complete())
+        {
+            step = Step::Complete;
+        }
+        self.settle(step);
+    }
+
+    /// Meters the pieces of one event and writes what the client reads of it.
+    fn pass(&mut self, event: &Event) -> Step {
+        let Some(work) = &mut self.work else {
+            return Step::GoOn;
+        };
+        for piece in &self.pieces {
+            if let Piece::Failed(error) = piece {
+                return Step::Broke(error.clone());
+            }
+            work.meter.piece(piece);
+        }
+        match self.passage {
+            Passage::Anew => {
+                for piece in &self.pieces {
+                    self.writer.piece(piece, &mut self.out);
+                }
+            }
+            Passage::Messages => write_event(
+                Some(&event.name)
+                    .filter(|name| !name.is_empty())
+                    .map(String::as_str),
+                &event.data,
+                &mut self.out,
+            ),
+            Passage::Chat if &event.data[..] == b"[DONE]" => {}
+            Passage::Chat => {
+                let has_usage = self
+                    .pieces
+                    .iter()
+                    .any(|piece| matches!(piece, Piece::Usage(_)));
+                let bill = has_usage.then(|| work.meter.bill());
+                self.usage_sent |= patch(
+                    &event.data,
+                    &self.head,
+                    bill.as_ref(),
+                    self.include_usage,
+                    &mut self.out,
+                );
+            }
+        }
+        Step::GoOn
+    }
+
+    fn take_in(&mut self, data: &[u8]) -> Step {
+        let Some(work) = &mut self.work else {
+            return Step::GoOn;
+        };
+        self.heard = Instant::now();
+        work.meter.heard();
+        self.bytes += data.len();
+        let limit = self.settings.max_answer_bytes;
+        if self.bytes > limit || work.stream.parser.push(data, &mut self.events).is_err() {
+            return Step::Broke(broke(
+                ErrorKind::Garbage,
+                "the provider's answer is too large",
+            ));
+        }
+        self.drain_events()
+    }
+
+    fn drain_events(&mut self) -> Step {
+        let mut events = std::mem::take(&mut self.events);
+        let mut step = Step::GoOn;
+        for event in events.drain(..) {
+            self.pieces.clear();
+            let Some(work) = &mut self.work else { break };
+            if work.stream.decoder.event(&event, &mut self.pieces).is_err() {
+                step = Step::Broke(broke(
+                    ErrorKind::Garbage,
+                    "the provider's answer is not valid",
+                ));
+                break;
+            }
+            step = self.pass(&event);
+            if matches!(step, Step::GoOn)
+                && self
+                    .work
+                    .as_ref()
+                    .is_some_and(|work| work.stream.decoder.is_complete())
+            {
+                step = Step::Complete;
+            }
+            if !matches!(step, Step::GoOn) {
+                break;
+            }
+        }
+        events.clear();
+        self.events = events;
+        step
+    }
+
+    /// Ends the answer where a step says so.
+    fn settle(&mut self, step: Step) {
+        if matches!(step, Step::GoOn) {
+            return;
+        }
+        let Some(mut work) = self.work.take() else {
+            return;
+        };
+        match step {
+            Step::GoOn => {}
+            Step::Complete => {
+                work.meter.done();
+                match self.passage {
+                    Passage::Messages => {}
+                    Passage::Chat if self.usage_sent || !self.include_usage => {
+                        write_event(None, b"[DONE]", &mut self.out)
+                    }
+                    Passage::Chat | Passage::Anew => {
+                        self.writer.end(&work.meter.bill(), &mut self.out)
+                    }
+                }
+                // The connection can be used again once the upstream's end is read; it must not be waited for.
+                let mut body = work.stream.body;
+                if !body.is_end_stream() {
+                    tokio::spawn(async move {
+                        let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+                        tokio::time::timeout(Duration::from_secs(1), rest)
+                            .await
+                            .ok();
+                    });
+                }
+            }
+            Step::Broke(error) => {
+                work.meter.broke(&error, 200);
+                self.writer.fail(&error, &mut self.out);
+            }
+        }
+    }
+}
+
+fn broke(kind: ErrorKind, message: &str) -> UpstreamError {
+    UpstreamError {
+        status: 200,
+        kind,
+        message: message.to_owned(),
+        retry_after: None,
+    }
+}
+
+impl Body for Relay {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = &mut *self;
+        loop {
+            if !this.out.is_empty() {
+                let chunk = Bytes::copy_from_slice(&this.out);
+                this.out.clear();
+                return Poll::Ready(Some(Ok(Frame::data(chunk))));
+            }
+            let Some(work) = &mut this.work else {
+                return Poll::Ready(None);
+            };
+            let step = match Pin::new(&mut work.stream.body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => this.take_in(&data),
+                    Err(_) => Step::GoOn,
+                },
+                Poll::Ready(Some(Err(_))) => Step::Broke(broke(
+                    ErrorKind::Connection,
+                    "the connection to the provider broke",
+                )),
+                Poll::Ready(None) => {
+                    if work.stream.parser.finish(&mut this.events).is_err() {
+                        Step::Broke(broke(
+                            ErrorKind::Garbage,
+                            "the provider's answer is not valid",
+                        ))
+                    } else {
+                        match this.drain_events() {
+                            Step::GoOn
+                                if this
+                                    .work
+                                    .as_mut()
+                                    .is_some_and(|work| work.stream.decoder.at_end()) =>
+                            {
+                                Step::Complete
+                            }
+                            Step::GoOn => Step::Broke(broke(
+                                ErrorKind::Connection,
+                                "the provider closed the stream before its end",
+                            )),
+                            step => step,
+                        }
+                    }
+                }
+                Poll::Pending => {
+                    ready!(this.quiet.as_mut().poll(context));
+                    // The timer is not moved with every chunk: when it rings, it looks when the last one came.
+                    let now = Instant::now();
+                    let silent = now.saturating_duration_since(this.heard);
+                    if now >= this.deadline {
+                        Step::Broke(broke(ErrorKind::Timeout, "the answer took too long"))
+                    } else if silent >= this.settings.idle_timeout() {
+                        Step::Broke(broke(
+                            ErrorKind::Timeout,
+                            "the provider fell silent in the middle of its answer",
+                        ))
+                    } else {
+                        let next = (this.heard + this.settings.idle_timeout()).min(this.deadline);
+                        this.quiet.as_mut().reset(next.into());
+                        continue;
+                    }
+                }
+            };
+            let step = match step {
+                Step::GoOn if Instant::now() >= this.deadline => {
+                    Step::Broke(broke(ErrorKind::Timeout, "the answer took too long"))
+                }
+                step => step,
+            };
+            this.settle(step);
+        }
+    }
+}
+
+impl Drop for Relay {
+    /// The client left. The provider goes on and bills: its count is read for a while, then the event is written.
+    fn drop(&mut self) {
+        let Some(mut work) = self.work.take() else {
+            return;
+        };
+        let linger = Duration::from_secs(self.settings.linger_s);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        if work.meter.is_stopping() || linger.is_zero() {
+            return;
+        }
+        work.meter.client_gone();
+        let mut left = self.settings.max_answer_bytes.saturating_sub(self.bytes);
+        runtime.spawn(async move {
+            let Work { stream, meter } = &mut work;
+            let (mut events, mut pieces) = (Vec::new(), Vec::new());
+            let rest = async {
+                while let Some(Ok(frame)) = stream.body.frame().await {
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    left = left.saturating_sub(data.len());
+                    if left == 0 || stream.parser.push(&data, &mut events).is_err() {
+                        break;
+                    }
+                    for event in events.drain(..) {
+                        pieces.clear();
+                        if stream.decoder.event(&event, &mut pieces).is_err() {
+                            return;
+                        }
+                        pieces.iter().for_each(|piece| meter.piece(piece));
+                    }
+                    if stream.decoder.is_complete() {
+                        break;
+                    }
+                }
+            };
+            tokio::time::timeout(linger, rest).await.ok();
+        });
+    }
+}
+
+/// The parts of a chat answer that the router changes, as they stand in the text.
+#[derive(Deserialize)]
+struct Parts<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    choices: Option<&'a RawValue>,
+}
+
+/// Writes a chunk with our id, model and usage in the place of the provider's. True when it carried the usage.
+fn patch(
+    data: &[u8],
+    head: &Head,
+    bill: Option<&crate::answer::Bill>,
+    include_usage: bool,
+    out: &mut Vec<u8>,
+) -> bool {
+    let Some((spans, only_usage)) = spans(data, head, bill.filter(|_| include_usage)) else {
+        write_event(None, data, out);
+        return false;
+    };
+    if only_usage && !include_usage {
+        return false;
+    }
+    let mut chunk = Vec::with_capacity(data.len() + 64);
+    splice(data, spans, &mut chunk);
+    write_event(None, &chunk, out);
+    bill.is_some() && include_usage
+}
+
+/// A whole chat answer with our id, model and usage in the place of the provider's.
+pub fn patch_whole(data: &[u8], head: &Head, bill: &crate::answer::Bill) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len() + 128);
+    match spans(data, head, Some(bill)) {
+        Some((spans, _)) => splice(data, spans, &mut out),
+        None => out.extend_from_slice(data),
+    }
+    out
+}
+
+/// What stands where, and what comes in its place; and whether the text holds usage and no choice.
+type Spans = Vec<(std::ops::Range<usize>, Vec<u8>)>;
+
+fn spans(data: &[u8], head: &Head, bill: Option<&crate::answer::Bill>) -> Option<(Spans, bool)> {
+    let text = std::str::from_utf8(data).ok()?;
+    let parts: Parts<'_> = serde_json::from_str(text).ok()?;
+    let span = |part: &RawValue| {
+        let from = part.get().as_ptr() as usize - text.as_ptr() as usize;
+        from..from + part.get().len()
+    };
+    let quoted = |text: &str| serde_json::Value::from(text).to_string().into_bytes();
+    let mut spans = Vec::with_capacity(3);
+    if let Some(id) = parts.id {
+        spans.push((span(id), quoted(&head.id)));
+    }
+    if let Some(model) = parts.model {
+        spans.push((span(model), quoted(&head.model)));
+    }
+    let usage = parts.usage.filter(|usage| usage.get() != "null");
+    if let Some(usage) = usage {
+        let ours = bill.map_or_else(
+            || b"null".to_vec(),
+            |bill| crate::answer::chat::usage(bill).to_string().into_bytes(),
+        );
+        spans.push((span(usage), ours));
+    }
+    spans.sort_by_key(|(span, _)| span.start);
+    let no_choice = parts.choices.is_none_or(|choices| {
+        choices
+            .get()
+            .bytes()
+            .filter(|b| !b.is_ascii_whitespace())
+            .eq(*b"[]")
+    });
+    Some((spans, usage.is_some() && no_choice))
+}
+
+fn splice(data: &[u8], spans: Spans, out: &mut Vec<u8>) {
+    let mut from = 0;
+    for (span, ours) in spans {
+        out.extend_from_slice(&data[from..span.start]);
+        out.extend_from_slice(&ours);
+        from = span.end;
+    }
+    out.extend_from_slice(&data[from..]);
+}
