@@ -3,6 +3,8 @@
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use tidemark_rollup::WorkerOptions;
+use tidemark_router::settings::Settings;
 
 /// Every setting. Unknown keys are errors, so that a typing slip is not silently the default.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,6 +34,8 @@ pub struct Config {
     pub min_accounts: u32,
     /// Log filter, as in `info,tidemark_lake=debug`.
     pub log: String,
+    /// The router and its upstreams.
+    pub router: Settings,
 }
 
 impl Default for Config {
@@ -41,7 +45,7 @@ impl Default for Config {
             listen: "127.0.0.1:8480".to_owned(),
             partitions: 4,
             commit_interval_ms: 1000,
-            max_batch_rows: 131_072,
+            max_batch_rows: WorkerOptions::default().max_rows,
             retention_days: 0,
             journal_max_bytes: 4 << 30,
             compact_every_s: 10,
@@ -49,6 +53,7 @@ impl Default for Config {
             file_retention_s: 3600,
             min_accounts: 10,
             log: "warn".to_owned(),
+            router: Settings::default(),
         }
     }
 }

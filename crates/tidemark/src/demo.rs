@@ -1,18 +1,30 @@
-//! `up --demo`: a month of simulated history and then live simulated traffic, both through the journal.
+//! `up --demo`: a month of simulated history through the journal, and then real requests through the router to simulated
+//! providers.
 
 use crate::config::Config;
 use crate::instance::Instance;
 use crate::output::{grouped, line};
 use anyhow::{Context, Result};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tidemark_catalog::Catalog;
 use tidemark_event::{Micros, UsageEvent};
 use tidemark_rollup::Tally;
+use tidemark_router::adapters::Dialect;
+use tidemark_router::gateway::Gateway;
+use tidemark_router::keys::{Account, DEMO_KEY};
+use tidemark_router::settings::Upstream;
+use tidemark_sim::providers::{self as sim, Providers, Script};
 use tidemark_sim::traffic::Traffic;
-use tokio::sync::watch;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
 
 /// Events of history: a month at about 70 a minute.
 const HISTORY: u64 = 3_000_000;
@@ -20,7 +32,11 @@ const MONTH_US: i64 = 30 * 86_400 * 1_000_000;
 const GROUP: usize = 4096;
 /// Journal entries the rollup may lie behind before the history waits for it.
 const LEAD: u64 = 400_000;
-const LIVE_TICK: Duration = Duration::from_millis(200);
+const LIVE_TICK: Duration = Duration::from_millis(100);
+/// Live requests at work at the same time, at most.
+const AT_ONCE: usize = 1024;
+/// Longest live prompt, in tokens: longer ones only keep this machine busy.
+const LIVE_PROMPT: i64 = 16_384;
 
 /// What was decided at the first start, so that a later one makes the very same history.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,32 +89,56 @@ impl Demo {
         Ok(std::fs::rename(draft, &self.file)?)
     }
 
-    /// Publishes the history if it is not complete, then live traffic until stopped.
-    pub fn run(
-        mut self,
+    /// Publishes the history if it is not complete. False, when told to stop before.
+    pub fn fill(
+        &mut self,
         catalog: &Catalog,
         instance: &Instance,
         tally: &watch::Receiver<Tally>,
         stopped: &watch::Receiver<bool>,
-    ) -> Result<()> {
-        let traffic = Traffic::new(catalog, self.seed);
+    ) -> Result<bool> {
         if !self.complete {
+            let traffic = Traffic::new(catalog, self.seed);
             if !self.history(&traffic, instance, tally, stopped)? {
-                return Ok(());
+                return Ok(false);
             }
             self.complete = true;
             self.save()?;
         }
-        line("Live simulated traffic is running: watch the ranking move.");
-        let mut live = traffic.live(Micros::now());
-        while !*stopped.borrow() {
-            std::thread::sleep(LIVE_TICK);
-            let events = live.tick(Micros::now());
-            if !events.is_empty() {
-                instance.publish(&events)?;
+        Ok(true)
+    }
+
+    /// Live traffic, until stopped.
+    pub async fn live(
+        &self,
+        catalog: &Catalog,
+        gateway: &Arc<Gateway>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        line(format!(
+            "Live: simulated clients ask simulated providers through the router; ask it yourself with the key {DEMO_KEY}."
+        ));
+        let mut live = Traffic::new(catalog, self.seed).live(Micros::now());
+        let at_once = Arc::new(Semaphore::new(AT_ONCE));
+        let mut tick = tokio::time::interval(LIVE_TICK);
+        loop {
+            tokio::select! {
+                _ = stopped.wait_for(|stop| *stop) => return,
+                _ = tick.tick() => {}
+            }
+            for event in live.tick(Micros::now()) {
+                // A router that cannot keep up is not pushed further.
+                let Ok(turn) = Arc::clone(&at_once).try_acquire_owned() else {
+                    continue;
+                };
+                let gateway = Arc::clone(gateway);
+                tokio::spawn(async move {
+                    let answer = gateway.handle(request(&event)).await;
+                    answer.into_body().collect().await.ok();
+                    drop(turn);
+                });
             }
         }
-        Ok(())
     }
 
     /// Whether the history is complete; not, when told to stop.
@@ -159,4 +199,77 @@ impl Demo {
         ));
         Ok(true)
     }
+}
+
+/// The simulated providers, on an address of their own, and how the router reaches them.
+pub async fn providers(catalog: &Catalog, stopped: watch::Receiver<bool>) -> Result<Vec<Upstream>> {
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .context("no local port is free for the simulated providers")?;
+    let address = listener.local_addr()?;
+    let script = Script::demo(catalog);
+    let upstreams = script
+        .providers()
+        .map(|(provider, dialect)| {
+            let (dialect, version) = match dialect {
+                sim::Dialect::OpenaiCompatible => (Dialect::OpenaiCompatible, "v1"),
+                sim::Dialect::Openai => (Dialect::Openai, "v1"),
+                sim::Dialect::Anthropic => (Dialect::Anthropic, "v1"),
+                sim::Dialect::Gemini => (Dialect::Gemini, "v1beta"),
+            };
+            Upstream {
+                provider: provider.to_owned(),
+                dialect,
+                base_url: format!("http://{address}/{provider}/{version}"),
+                key_env: None,
+                simulated: true,
+            }
+        })
+        .collect();
+    let until = async move {
+        let mut stopped = stopped;
+        stopped.wait_for(|stop| *stop).await.ok();
+    };
+    tokio::spawn(Providers::new(script, Micros::now().0 as u64).serve(listener, until));
+    Ok(upstreams)
+}
+
+/// What a client asks whose use the event describes. The answer will be another one: what happens is up to the provider.
+fn request(event: &UsageEvent) -> Request<Full<Bytes>> {
+    let tokens = event.prompt_tokens.clamp(1, LIVE_PROMPT) as usize;
+    let prompt = "tide ".repeat(tokens * 4 / 5 + 1);
+    let model = match event.variant.as_str() {
+        "" => event.model.clone(),
+        variant => format!("{}:{variant}", event.model),
+    };
+    let mut body = json!({
+        "model": model,
+        "stream": event.streamed,
+        "messages": [{"role": "user", "content": prompt}],
+        "provider": {"order": [event.provider]},
+    });
+    if let (true, Some(body)) = (event.tools_offered > 0, body.as_object_mut()) {
+        let choice = if event.tool_choice == "required" {
+            "required"
+        } else {
+            "auto"
+        };
+        body.insert("tool_choice".into(), choice.into());
+        body.insert("tools".into(), json!([
+            {"type": "function", "function": {"name": "next_tide", "description": "When the tide turns", "parameters": {
+                "type": "object", "properties": {"harbour": {"type": "string"}, "day": {"type": "integer"}}, "required": ["harbour"]}}},
+            {"type": "function", "function": {"name": "search_logs", "description": "Lines of a ship's log", "parameters": {
+                "type": "object", "properties": {"words": {"type": "array", "items": {"type": "string"}}}, "required": ["words"]}}},
+        ]));
+    }
+    let mut request = Request::new(Full::from(body.to_string()));
+    *request.method_mut() = http::Method::POST;
+    *request.uri_mut() = http::Uri::from_static("/v1/chat/completions");
+    if let Ok(app) = http::HeaderValue::from_str(&event.app) {
+        request.headers_mut().insert("x-title", app);
+    }
+    request.extensions_mut().insert(Account {
+        id: Arc::from(event.account_id.as_str()),
+    });
+    request
 }

@@ -1,10 +1,11 @@
 //! `tidemark up`: everything in one process.
 
 use crate::config::Config;
-use crate::demo::Demo;
+use crate::demo::{self, Demo};
+use crate::front;
 use crate::instance::Instance;
 use crate::output::{grouped, line};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tidemark_api::ApiState;
@@ -12,6 +13,7 @@ use tidemark_catalog::Catalog;
 use tidemark_insight::{Policy, RANKED, Rankings, Snapshot, Source, register_catalog};
 use tidemark_lake::{Hot, Lake};
 use tidemark_rollup::Tally;
+use tidemark_router::keys::DEMO_KEY;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -35,7 +37,7 @@ pub async fn run(config: &Config, demo: bool) -> Result<()> {
         .with_context(|| format!("cannot listen on {}: another program may hold it; choose another with --listen 127.0.0.1:0", config.listen))?;
     let address = listener.local_addr()?;
     let instance = Arc::new(Instance::open(config).await?);
-    let catalog = Catalog::builtin()?;
+    let catalog = Arc::new(Catalog::builtin()?);
     let worker = instance.worker()?;
     let tally = worker.tally();
     let newest = Arc::new(Newest::default());
@@ -44,7 +46,9 @@ pub async fn run(config: &Config, demo: bool) -> Result<()> {
         ..Policy::default()
     })?);
 
+    // First no more requests, then, when their events are durable, no more rollup.
     let (stop, stopped) = watch::channel(false);
+    let (end, ended) = watch::channel(false);
     tokio::spawn(async move {
         signal().await;
         stop.send_replace(true);
@@ -54,45 +58,90 @@ pub async fn run(config: &Config, demo: bool) -> Result<()> {
         Arc::clone(&rankings),
         Arc::clone(&newest) as Arc<dyn Source>,
     ));
-    let server = tokio::spawn(tidemark_api::run(listener, app, until(stopped.clone())));
+    let mut config = config.clone();
+    if demo {
+        let simulated = demo::providers(&catalog, ended.clone()).await?;
+        // Providers that are set up for real stay real.
+        let real: Vec<String> = config
+            .router
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.provider.clone())
+            .collect();
+        config.router.upstreams.extend(
+            simulated
+                .into_iter()
+                .filter(|upstream| !real.contains(&upstream.provider)),
+        );
+    }
+    let config = &config;
+    let (gateway, emitted) = front::gateway(config, &catalog, instance.journal.clone())?;
+    if demo {
+        gateway.keys().add("demo", DEMO_KEY)?;
+    }
+    let mut server = tokio::spawn(front::serve(
+        listener,
+        Arc::clone(&gateway),
+        app,
+        until(stopped.clone()),
+    ));
     let hot = tokio::spawn(keep_hot(
         instance.lake.clone(),
-        catalog.clone(),
+        Catalog::clone(&catalog),
         newest,
         tally.clone(),
-        stopped.clone(),
+        ended.clone(),
     ));
     let upkeep = tokio::spawn(maintain(
         Arc::clone(&instance),
         config.clone(),
-        stopped.clone(),
+        ended.clone(),
     ));
-    let job = tokio::spawn(worker.run(until(stopped.clone())));
+    let mut job = tokio::spawn(worker.run(until(ended)));
 
     line(format!(
         "Tidemark is up: http://{address}/rankings   (data in {}, Ctrl-C stops)",
         config.data_dir.display()
     ));
     let mut fed = if demo {
-        let demo = Demo::prepare(config, &instance)?;
-        Some(tokio::task::spawn_blocking({
-            let (instance, tally, stopped) =
-                (Arc::clone(&instance), tally.clone(), stopped.clone());
-            move || demo.run(&catalog, &instance, &tally, &stopped)
+        let mut plan = Demo::prepare(config, &instance)?;
+        let (instance, tally, stopped) = (Arc::clone(&instance), tally.clone(), stopped.clone());
+        let (catalog, gateway) = (Arc::clone(&catalog), Arc::clone(&gateway));
+        Some(tokio::spawn(async move {
+            let filling = {
+                let (catalog, stopped) = (Arc::clone(&catalog), stopped.clone());
+                move || {
+                    plan.fill(&catalog, &instance, &tally, &stopped)
+                        .map(|full| (plan, full))
+                }
+            };
+            let (plan, full) = tokio::task::spawn_blocking(filling).await??;
+            if full {
+                plan.live(&catalog, &gateway, stopped).await;
+            }
+            Ok(())
         }))
     } else {
         None
     };
 
-    let mut job = job;
-    let tally = tokio::select! {
-        done = &mut job => done?.context("the rollup stopped; nothing accepted is lost, start again once the cause is mended")?,
-        served = server => { served??; *tally.borrow() }
+    tokio::select! {
+        done = &mut job => {
+            done?.context("the rollup stopped; nothing accepted is lost, start again once the cause is mended")?;
+            bail!("the rollup ended by itself; nothing accepted is lost, start again");
+        }
+        served = &mut server => served??,
         failed = failure(&mut fed) => return Err(failed),
-    };
+    }
     if let Some(fed) = fed {
         fed.await??;
     }
+    drop(gateway);
+    emitted.await?;
+    end.send_replace(true);
+    let tally = job.await?.context(
+        "the rollup stopped; nothing accepted is lost, start again once the cause is mended",
+    )?;
     hot.await?;
     upkeep.await?;
     line(format!(
