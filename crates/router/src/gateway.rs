@@ -5,22 +5,23 @@ use crate::answer::error::Refusal;
 use crate::answer::{self, Head};
 use crate::ask::{self, Ask, Operation};
 use crate::emit::Emitter;
+use crate::entrance;
 use crate::keys::{Account, Keys};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
-use crate::piece::{ErrorKind, UpstreamError};
+use crate::piece::UpstreamError;
 use crate::relay::{Passage, Relay, patch_whole};
+use crate::respond::{boxed, json_response, lifecycle, model_json, refused};
 use crate::route::{Named, Routes};
 use crate::settings::Settings;
 use crate::upstream::{self, Answer, Failure, Pool};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body::Body;
+use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
-use serde_json::{Map, Value, json};
-use std::convert::Infallible;
+use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
@@ -30,9 +31,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of every answer.
 pub type Reply = UnsyncBoxBody<Bytes, BoxError>;
 
-const GENERATION: HeaderName = HeaderName::from_static("x-generation-id");
+pub(crate) const GENERATION: HeaderName = HeaderName::from_static("x-generation-id");
 const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The router.
 pub struct Gateway {
@@ -192,11 +193,11 @@ impl Gateway {
         }
         let account = match known {
             Some(account) => account.clone(),
-            None => or_reject!(self.account(headers)),
+            None => or_reject!(entrance::account(&self.keys, headers)),
         };
-        meter.account(&account.id, app(headers));
-        let body = or_reject!(self.receive(headers, body).await);
-        let body = or_reject!(parse(&body));
+        meter.account(&account.id, entrance::app(headers));
+        let body = or_reject!(entrance::receive(&self.settings, headers, body).await);
+        let body = or_reject!(entrance::parse(&body));
         let ask = or_reject!(match operation {
             Operation::Chat => ask::chat::read(body),
             Operation::Messages => ask::messages::read(body),
@@ -350,10 +351,9 @@ impl Gateway {
                 let mut relay = Relay::new(
                     *stream,
                     meter,
-                    ask.operation,
+                    ask,
                     passage,
                     head,
-                    ask.include_usage,
                     Arc::clone(&self.settings),
                     deadline,
                 );
@@ -390,77 +390,6 @@ impl Gateway {
         response
     }
 
-    fn account(&self, headers: &HeaderMap) -> Result<Account, Refusal> {
-        let key = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, key)| key.trim())
-            .or_else(|| {
-                headers
-                    .get("x-api-key")
-                    .and_then(|value| value.to_str().ok())
-            });
-        let Some(key) = key.filter(|key| !key.is_empty()) else {
-            return Err(Refusal::new(
-                401,
-                "missing_key",
-                "no API key was given: send `Authorization: Bearer sk-tidemark-...`; `tidemark keys create --account NAME` makes one",
-            ));
-        };
-        self.keys.account(key).ok_or_else(|| {
-            Refusal::new(
-                401,
-                "invalid_key",
-                "this API key is unknown or revoked; `tidemark keys list` shows those in force",
-            )
-        })
-    }
-
-    /// The body, whole, within limits of size and time.
-    async fn receive<B>(&self, headers: &HeaderMap, mut body: B) -> Result<Bytes, Refusal>
-    where
-        B: Body<Data = Bytes> + Unpin,
-    {
-        let limit = self.settings.max_body_bytes;
-        let too_large = || {
-            Refusal::new(
-                413,
-                "body_too_large",
-                format!(
-                    "the request is larger than {limit} bytes: send less, or larger images by their address"
-                ),
-            )
-        };
-        let stated = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok())
-            .and_then(|length| length.parse::<usize>().ok());
-        if stated.is_some_and(|stated| stated > limit) {
-            return Err(too_large());
-        }
-        let late = Refusal::new(408, "body_timeout", "the request did not arrive in time");
-        let read = async {
-            let mut all = BytesMut::with_capacity(stated.unwrap_or(0).min(1 << 16));
-            while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|_| {
-                    Refusal::new(400, "body_broken", "the request ended before its body did")
-                })?;
-                if let Ok(data) = frame.into_data() {
-                    if all.len() + data.len() > limit {
-                        return Err(too_large());
-                    }
-                    all.extend_from_slice(&data);
-                }
-            }
-            Ok(all.freeze())
-        };
-        tokio::time::timeout(self.settings.receive_timeout(), read)
-            .await
-            .unwrap_or(Err(late))
-    }
-
     fn models(&self) -> Response<Reply> {
         let routes = Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner));
         let data: Vec<Value> = routes.callable().map(model_json).collect();
@@ -479,158 +408,4 @@ impl Gateway {
             Err(refusal) => refused(&refusal, None, ""),
         }
     }
-}
-
-fn model_json(model: &tidemark_catalog::Model) -> Value {
-    let created = model
-        .released
-        .and_hms_opt(0, 0, 0)
-        .map_or(0, |time| time.and_utc().timestamp());
-    json!({
-        "id": model.id, "object": "model", "created": created, "owned_by": model.author, "name": model.name,
-        "context_length": model.context_length, "max_completion_tokens": model.max_output,
-        "expiration_date": model.deprecated, "successor": model.successor,
-    })
-}
-
-/// Says that a model's end is known (RFC 9745, RFC 8594) and where to go.
-fn lifecycle(named: &Named<'_>, headers: &mut HeaderMap) {
-    let model = named.model;
-    let Some(day) = model.deprecated.and_then(|day| day.and_hms_opt(0, 0, 0)) else {
-        return;
-    };
-    let end = day.and_utc();
-    let mut set = |name: &'static str, value: String| {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(name, value);
-        }
-    };
-    // The catalog keeps the day of the end, not that of its announcement: the end is the one date both headers can state.
-    set("deprecation", format!("@{}", end.timestamp()));
-    set(
-        "sunset",
-        end.format("%a, %d %b %Y %H:%M:%S GMT").to_string(),
-    );
-    if let Some(successor) = &model.successor {
-        set(
-            "link",
-            format!("</v1/models/{successor}>; rel=\"successor-version\""),
-        );
-    }
-}
-
-fn parse(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(body)) => Ok(body),
-        Ok(_) => Err(Refusal::new(
-            400,
-            "invalid_json",
-            "the body is not a JSON object",
-        )),
-        Err(error) => Err(Refusal::new(
-            400,
-            "invalid_json",
-            format!(
-                "the body is not valid JSON: {} at line {}, column {}",
-                category(&error),
-                error.line(),
-                error.column()
-            ),
-        )),
-    }
-}
-
-/// What is wrong, without a word of what was sent.
-fn category(error: &serde_json::Error) -> &'static str {
-    match error.classify() {
-        serde_json::error::Category::Eof => "it ends too early",
-        _ => "a fault",
-    }
-}
-
-/// The calling app by its public name: a slug of what it calls itself, or its host.
-fn app(headers: &HeaderMap) -> String {
-    let text = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-    };
-    let host = || {
-        text("http-referer")
-            .or_else(|| text("referer"))?
-            .parse::<http::Uri>()
-            .ok()?
-            .host()
-            .map(str::to_owned)
-    };
-    let name = text("x-openrouter-title")
-        .or_else(|| text("x-title"))
-        .map(str::to_owned)
-        .or_else(host)
-        .unwrap_or_default();
-    let mut slug = String::new();
-    for c in name.chars().take(64) {
-        if c.is_ascii_alphanumeric() || c == '.' {
-            slug.push(c.to_ascii_lowercase());
-        } else if !slug.ends_with('-') && !slug.is_empty() {
-            slug.push('-');
-        }
-    }
-    slug.trim_end_matches('-').to_owned()
-}
-
-fn boxed(body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Reply {
-    UnsyncBoxBody::new(body.map_err(|never| match never {}))
-}
-
-fn json_response(status: u16, body: Vec<u8>) -> Response<Reply> {
-    let mut response = Response::new(boxed(Full::from(body)));
-    *response.status_mut() =
-        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-    response
-}
-
-fn refused(refusal: &Refusal, operation: Option<Operation>, id: &str) -> Response<Reply> {
-    let mut response = json_response(refusal.status, refusal.body(operation, id));
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(id) = HeaderValue::from_str(id) {
-        headers.insert(GENERATION, id);
-    }
-    if let Some(seconds) = refusal.retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if refusal.code == "model_deprecated" {
-        let fact = |name: &str| refusal.metadata.get(name).and_then(Value::as_str);
-        if let Some(Ok(successor)) = fact("successor").map(|to| {
-            HeaderValue::from_str(&format!("</v1/models/{to}>; rel=\"successor-version\""))
-        }) {
-            headers.insert(header::LINK, successor);
-        }
-        if let Some(end) = fact("sunset")
-            .and_then(|day| day.parse::<chrono::NaiveDate>().ok())
-            .and_then(|day| day.and_hms_opt(0, 0, 0))
-        {
-            let end = end.and_utc();
-            if let (Ok(deprecation), Ok(sunset)) = (
-                HeaderValue::from_str(&format!("@{}", end.timestamp())),
-                HeaderValue::from_str(&end.format("%a, %d %b %Y %H:%M:%S GMT").to_string()),
-            ) {
-                headers.insert("deprecation", deprecation);
-                headers.insert("sunset", sunset);
-            }
-        }
-    }
-    if matches!(ErrorKind::of_status(refusal.status), ErrorKind::Server) {
-        tracing::warn!(
-            request = id,
-            status = refusal.status,
-            code = refusal.code,
-            "a request got no answer"
-        );
-    }
-    response
 }

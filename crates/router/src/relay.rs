@@ -4,7 +4,7 @@
 //! is written anew from its pieces.
 
 use crate::answer::{Head, Writer, sse as write_event};
-use crate::ask::Operation;
+use crate::ask::Ask;
 use crate::meter::Meter;
 use crate::piece::{ErrorKind, Piece, UpstreamError};
 use crate::settings::Settings;
@@ -70,19 +70,18 @@ impl Relay {
     pub fn new(
         stream: Stream,
         meter: Meter,
-        operation: Operation,
+        ask: &Ask,
         passage: Passage,
         head: Head,
-        include_usage: bool,
         settings: Arc<Settings>,
         deadline: Instant,
     ) -> Self {
         Self {
             work: Some(Work { stream, meter }),
-            writer: Writer::new(operation, head.clone(), include_usage),
+            writer: Writer::new(ask.operation, head.clone(), ask.include_usage),
             passage,
             head,
-            include_usage,
+            include_usage: ask.include_usage,
             usage_sent: false,
             quiet: Box::pin(tokio::time::sleep(settings.idle_timeout())),
             settings,

@@ -73,14 +73,14 @@ pub fn read(body: Map<String, Value>) -> Result<Ask, BadRequest> {
         }
     }
     tools(&body, &mut hub)?;
-    if let Some(thinking) = body.get("thinking").and_then(Value::as_object) {
-        if thinking.get("type").and_then(Value::as_str) == Some("enabled") {
-            let budget = thinking
-                .get("budget_tokens")
-                .and_then(Value::as_u64)
-                .unwrap_or(1024);
-            hub.insert("reasoning".into(), json!({"max_tokens": budget}));
-        }
+    if let Some(thinking) = body.get("thinking").and_then(Value::as_object)
+        && thinking.get("type").and_then(Value::as_str) == Some("enabled")
+    {
+        let budget = thinking
+            .get("budget_tokens")
+            .and_then(Value::as_u64)
+            .unwrap_or(1024);
+        hub.insert("reasoning".into(), json!({"max_tokens": budget}));
     }
     let offered = Offered::read(hub.get("tools"), hub.get("tool_choice"))?;
     let session = body

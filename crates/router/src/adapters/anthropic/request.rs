@@ -163,11 +163,10 @@ fn push(messages: &mut Vec<Value>, role: &str, blocks: Vec<Value>) {
     if let Some(last) = messages
         .last_mut()
         .filter(|last| last.get("role").is_some_and(|last| last == role))
+        && let Some(content) = last.get_mut("content").and_then(Value::as_array_mut)
     {
-        if let Some(content) = last.get_mut("content").and_then(Value::as_array_mut) {
-            content.extend(blocks);
-            return;
-        }
+        content.extend(blocks);
+        return;
     }
     messages.push(json!({"role": role, "content": blocks}));
 }
@@ -305,10 +304,9 @@ fn tools(chat: &Map<String, Value>, body: &mut Map<String, Value>) {
     };
     if chat.get("parallel_tool_calls").and_then(Value::as_bool) == Some(false)
         && choice.get("type").is_some_and(|kind| kind != "none")
+        && let Some(choice) = choice.as_object_mut()
     {
-        if let Some(choice) = choice.as_object_mut() {
-            choice.insert("disable_parallel_tool_use".into(), json!(true));
-        }
+        choice.insert("disable_parallel_tool_use".into(), json!(true));
     }
     body.insert("tool_choice".into(), choice);
 }

@@ -139,11 +139,10 @@ fn push(contents: &mut Vec<Value>, role: &str, parts: Vec<Value>) {
     if let Some(last) = contents
         .last_mut()
         .filter(|last| last.get("role").is_some_and(|last| last == role))
+        && let Some(there) = last.get_mut("parts").and_then(Value::as_array_mut)
     {
-        if let Some(there) = last.get_mut("parts").and_then(Value::as_array_mut) {
-            there.extend(parts);
-            return;
-        }
+        there.extend(parts);
+        return;
     }
     contents.push(json!({"role": role, "parts": parts}));
 }

@@ -12,11 +12,11 @@ pub fn outgoing(ask: &Ask, target: Target<'_>) -> Outgoing {
         body.entry("max_completion_tokens").or_insert(limit);
     }
     // Other routers take `reasoning: {effort}`; OpenAI takes the effort alone.
-    if let Some(reasoning) = body.remove("reasoning") {
-        if let Some(effort) = reasoning.get("effort").filter(|effort| effort.is_string()) {
-            body.entry("reasoning_effort")
-                .or_insert_with(|| effort.clone());
-        }
+    if let Some(reasoning) = body.remove("reasoning")
+        && let Some(effort) = reasoning.get("effort").filter(|effort| effort.is_string())
+    {
+        body.entry("reasoning_effort")
+            .or_insert_with(|| effort.clone());
     }
     if body
         .get("stream")

@@ -54,11 +54,11 @@ pub fn older_names(body: &mut Map<String, Value>) {
 /// The HTTP request.
 pub fn outgoing(ask: &Ask, target: Target<'_>, body: &Map<String, Value>) -> Outgoing {
     let mut headers = Vec::new();
-    if !target.key.is_empty() {
-        if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", target.key)) {
-            value.set_sensitive(true);
-            headers.push((header::AUTHORIZATION, value));
-        }
+    if !target.key.is_empty()
+        && let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", target.key))
+    {
+        value.set_sensitive(true);
+        headers.push((header::AUTHORIZATION, value));
     }
     let path = if ask.operation == Operation::Embeddings {
         "/embeddings"
