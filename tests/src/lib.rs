@@ -13,6 +13,7 @@
 pub mod cases;
 pub mod check;
 pub mod folder;
+pub mod gateway;
 pub mod harness;
 pub mod oracle;
 pub mod traffic;

@@ -100,7 +100,7 @@ pub(crate) fn refused(
         }
     }
     if matches!(ErrorKind::of_status(refusal.status), ErrorKind::Server) {
-        tracing::warn!(
+        tracing::info!(
             request = id,
             status = refusal.status,
             code = refusal.code,

@@ -1,0 +1,146 @@
+//! The official SDKs, unchanged, against the router: chat, streams, tools, structured output, errors, retries, messages; and
+//! one event for every request they made.
+//!
+//! Python and Node are needed; where one is missing the test says so and passes, unless `SDK_TESTS=required`. The packages, with
+//! their versions, are in `tests/sdk`; they go into `~/.cache/tidemark/sdk` once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on should fail loudly, and says what it skips"
+)]
+
+use arrow::array::AsArray;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tidemark_catalog::Catalog;
+use tidemark_sim::providers::Script;
+use tidemark_tests::gateway::front;
+
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk");
+
+fn has(program: &str) -> bool {
+    let there = Command::new(program)
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    assert!(
+        there || std::env::var_os("SDK_TESTS").is_none_or(|wanted| wanted != "required"),
+        "{program} is missing, and SDK_TESTS=required"
+    );
+    if !there {
+        eprintln!("skipped: {program} is not installed");
+    }
+    there
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}\n{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn cache() -> PathBuf {
+    let home = std::env::var_os("HOME").map_or_else(std::env::temp_dir, PathBuf::from);
+    let folder = home.join(".cache/tidemark/sdk");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn python() -> PathBuf {
+    let venv = cache().join("venv");
+    let python = venv.join("bin/python");
+    if !python.exists() {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+    }
+    let wanted = Path::new(SCRIPTS).join("requirements.txt");
+    run(Command::new(&python)
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+        ])
+        .arg(wanted));
+    python
+}
+
+fn node() -> PathBuf {
+    let folder = cache().join("node");
+    std::fs::create_dir_all(&folder).unwrap();
+    for file in ["package.json", "openai_sdk.mjs"] {
+        std::fs::copy(Path::new(SCRIPTS).join(file), folder.join(file)).unwrap();
+    }
+    run(Command::new("npm")
+        .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
+        .arg(&folder));
+    folder.join("openai_sdk.mjs")
+}
+
+/// Runs one script against a fresh router; as many events as it made requests.
+async fn drive(mut command: Command) {
+    let dir = tempfile::tempdir().unwrap();
+    let script = Script::demo(&Catalog::builtin().unwrap())
+        .without_faults()
+        .with_speed(0.0);
+    let front = front(dir.path(), script).await.unwrap();
+    command
+        .env("TIDEMARK_URL", &front.url)
+        .env("TIDEMARK_KEY", &front.key);
+    let printed = tokio::task::spawn_blocking(move || run(&mut command))
+        .await
+        .unwrap();
+    let requests: usize = printed.trim().parse().unwrap();
+    let billed = front.ledger.total();
+    let events = front.events().await.unwrap();
+    let outcomes = events.column_by_name("outcome").unwrap().as_string::<i32>();
+    let count = |outcome| {
+        outcomes
+            .iter()
+            .filter(|found| *found == Some(outcome))
+            .count()
+    };
+    eprintln!(
+        "{requests} requests: {} ok, {} error, {} rejected, {} cancelled; the providers saw {}",
+        count("ok"),
+        count("error"),
+        count("rejected"),
+        count("cancelled"),
+        billed.requests,
+    );
+    assert_eq!(events.num_rows(), requests, "one request, one event");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openai_for_python() {
+    if has("python3") {
+        let mut command = Command::new(python());
+        command.arg(Path::new(SCRIPTS).join("openai_sdk.py"));
+        drive(command).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn anthropic_for_python() {
+    if has("python3") {
+        let mut command = Command::new(python());
+        command.arg(Path::new(SCRIPTS).join("anthropic_sdk.py"));
+        drive(command).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openai_for_node() {
+    if has("npm") {
+        let mut command = Command::new("node");
+        command.arg(node());
+        drive(command).await;
+    }
+}
