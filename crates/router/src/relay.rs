@@ -295,7 +295,7 @@ impl Body for Relay {
                             Step::GoOn
                                 if this
                                     .work
-                                    .as_mut()
+                                    .as_ref()
                                     .is_some_and(|work| work.stream.decoder.at_end()) =>
                             {
                                 Step::Complete

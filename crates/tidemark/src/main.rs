@@ -222,9 +222,8 @@ async fn dispatch(cli: Cli) -> Result<bool> {
         )
     })?;
     // Tables keep no statistics of text, and the library warns of that in every query that filters by one.
-    let filter = filter.add_directive(
-        "deltalake_core::kernel::snapshot::stats_projection=error".parse()?,
-    );
+    let filter =
+        filter.add_directive("deltalake_core::kernel::snapshot::stats_projection=error".parse()?);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -5,9 +5,14 @@
 //! [`adapter`], and its recorded exchanges in `tests/recorded.rs`.
 
 pub mod anthropic;
+mod chat;
+mod fault;
 pub mod gemini;
 pub mod openai;
 pub mod openai_compatible;
+#[cfg(test)]
+mod testing;
+mod wire;
 
 use crate::ask::Ask;
 use crate::piece::{Piece, UpstreamError};
@@ -99,8 +104,9 @@ pub trait Decoder: Send {
     /// Whether the dialect's end has been seen. A stream that stops before is broken, whatever its status was.
     fn is_complete(&self) -> bool;
 
-    /// The connection has ended cleanly: whether the answer is whole nevertheless.
-    fn at_end(&mut self) -> bool {
+    /// The connection has ended cleanly: whether the answer is whole. Where a dialect has no mark of the end, or providers
+    /// forget it, a finish reason is enough.
+    fn at_end(&self) -> bool {
         self.is_complete()
     }
 }

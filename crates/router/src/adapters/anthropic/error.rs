@@ -1,46 +1,57 @@
-//! What a refusal means: `{"type": "error", "error": {"type", "message"}}`.
+//! Errors of the messages API: `{"type": "error", "error": {"type", "message"}}`, as a body and as an event.
 
-use crate::adapters::openai_compatible::error as shared;
-use crate::piece::{ErrorKind, UpstreamError};
+use crate::adapters::fault::{self, Fault};
+use crate::piece::UpstreamError;
 use serde_json::Value;
 
-/// Reads an error body of any shape.
-pub fn read(status: u16, body: &[u8]) -> UpstreamError {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    of(status, &body)
+/// An answer with a status other than 200.
+pub(super) fn error(status: u16, body: &[u8]) -> UpstreamError {
+    fault::error(status, Fault::read(body))
 }
 
-/// Reads an error object, of a body or of an event in a stream.
-pub fn of(status: u16, body: &Value) -> UpstreamError {
-    let text = |name: &str| {
-        body.get("error")
-            .and_then(|error| error.get(name))
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+/// The error object of an `error` event, with the status the API gives errors of its type.
+pub(super) fn in_band(error: &Value) -> UpstreamError {
+    let status = match error
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+    {
+        "invalid_request_error" => 400,
+        "authentication_error" => 401,
+        "billing_error" => 402,
+        "permission_error" => 403,
+        "not_found_error" => 404,
+        "request_too_large" => 413,
+        "rate_limit_error" => 429,
+        "api_error" => 500,
+        "timeout_error" => 504,
+        "overloaded_error" => 529,
+        _ => 0,
     };
-    let (named, said) = (text("type"), text("message"));
-    let status = match (status, named) {
-        (200 | 0, "invalid_request_error") => 400,
-        (200 | 0, "authentication_error") => 401,
-        (200 | 0, "permission_error") => 403,
-        (200 | 0, "not_found_error") => 404,
-        (200 | 0, "request_too_large") => 413,
-        (200 | 0, "rate_limit_error") => 429,
-        (200 | 0, "overloaded_error") => 529,
-        (200 | 0, "timeout_error") => 504,
-        (status, _) => status,
-    };
-    let kind = shared::kind(status, &said.to_lowercase());
-    // A body beyond the limit is not a prompt beyond the context.
-    let kind = if named == "request_too_large" {
-        ErrorKind::InvalidRequest
-    } else {
-        kind
-    };
-    UpstreamError {
-        status,
-        kind,
-        message: shared::message(kind, said),
-        retry_after: None,
+    fault::error(status, Fault::of(&serde_json::json!({ "error": error })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::piece::ErrorKind;
+    use serde_json::json;
+
+    #[test]
+    fn types_of_events() {
+        for (name, status, kind) in [
+            ("overloaded_error", 529, ErrorKind::Overloaded),
+            ("rate_limit_error", 429, ErrorKind::RateLimited),
+            ("api_error", 500, ErrorKind::Server),
+            ("invalid_request_error", 400, ErrorKind::InvalidRequest),
+            ("billing_error", 402, ErrorKind::Credentials),
+            ("timeout_error", 504, ErrorKind::Timeout),
+            ("something_new", 0, ErrorKind::Server),
+        ] {
+            let error = in_band(&json!({"type": name, "message": "x"}));
+            assert_eq!((error.status, error.kind), (status, kind), "{name}");
+        }
+        let filtered = error(400, br#"{"type":"error","error":{"type":"invalid_request_error","message":"Output blocked by content filtering policy"}}"#);
+        assert_eq!(filtered.kind, ErrorKind::Filtered);
     }
 }

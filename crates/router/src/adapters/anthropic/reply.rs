@@ -1,81 +1,82 @@
-//! A whole answer.
+//! A whole message: the same pieces in the same order as its stream gives.
 
-use super::{error, usage};
+use super::error;
+use super::stream::{Message, Stream};
 use crate::adapters::Garbage;
-use crate::piece::{FinishReason, Piece};
-use serde_json::Value;
+use crate::piece::Piece;
 
-/// The pieces of a whole answer.
-///
-/// # Errors
-/// When it is not one.
-pub fn read(body: &[u8]) -> Result<Vec<Piece>, Garbage> {
-    let body: Value = serde_json::from_slice(body).map_err(|_| Garbage("not JSON"))?;
-    if body.get("type").and_then(Value::as_str) == Some("error")
-        || body.get("error").is_some_and(Value::is_object)
-    {
-        return Ok(vec![Piece::Failed(error::of(200, &body))]);
+/// The pieces of a body that came with a 200.
+pub(super) fn reply(body: &[u8]) -> Result<Vec<Piece>, Garbage> {
+    let message: Message<'_> =
+        serde_json::from_slice(body).map_err(|_| Garbage("not the JSON of a message"))?;
+    if let Some(failure) = message.error.as_ref().filter(|error| !error.is_null()) {
+        return Ok(vec![Piece::Failed(error::in_band(failure))]);
     }
-    let text = |value: &Value, name: &str| {
-        value
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let mut out = vec![Piece::Start {
-        id: text(&body, "id"),
-        model: text(&body, "model"),
-    }];
-    let blocks = body
-        .get("content")
-        .and_then(Value::as_array)
-        .ok_or(Garbage("no content"))?;
-    let mut calls = 0;
-    for block in blocks {
-        match block.get("type").and_then(Value::as_str) {
-            Some("text") => out.push(Piece::Text(text(block, "text"))),
-            Some("thinking") => out.push(Piece::Reasoning {
-                text: text(block, "thinking"),
-                signature: Some(text(block, "signature")).filter(|s| !s.is_empty()),
-            }),
-            // What the provider's own tools did is not a call to the client.
-            Some("tool_use") => {
-                out.push(Piece::ToolCall {
-                    index: calls,
-                    id: Some(text(block, "id")),
-                    name: Some(text(block, "name")),
-                    arguments: block.get("input").map(Value::to_string).unwrap_or_default(),
-                });
-                calls += 1;
-            }
-            _ => {}
-        }
+    if message.r#type.0 != "message" {
+        return Err(Garbage("not a message"));
     }
-    if let Some(native) = body.get("stop_reason").and_then(Value::as_str) {
-        finish(native, &mut out);
-    }
-    out.extend(
-        body.get("usage")
-            .and_then(|counts| usage::read(counts, None))
-            .map(|counts| Piece::Usage(counts.into())),
-    );
+    let mut out = Vec::new();
+    Stream::default().message(message, &mut out)?;
     Ok(out)
 }
 
-/// A stop reason in our words. `refusal` is the API's own word for a model that declines.
-pub fn finish(native: &str, out: &mut Vec<Piece>) {
-    let reason = match native {
-        "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
-        "tool_use" => FinishReason::ToolCalls,
-        "refusal" => {
-            out.push(Piece::Declined(String::new()));
-            FinishReason::Stop
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::adapters::testing::calls;
+    use crate::piece::{FinishReason, Usage};
+
+    #[test]
+    fn a_message() {
+        let out = reply(
+            br#"{"type":"message","id":"m","model":"claude","content":[{"type":"thinking","thinking":"hm","signature":"sig"},{"type":"text","text":"hi"},
+            {"type":"web_search_tool_result","content":[]},{"type":"tool_use","id":"t","name":"f","input":{"a":1}}],"stop_reason":"tool_use",
+            "usage":{"input_tokens":3,"output_tokens":4}}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            out[1],
+            Piece::Reasoning {
+                text: "hm".to_owned(),
+                signature: Some("sig".to_owned())
+            }
+        );
+        assert_eq!(out[2], Piece::Text("hi".to_owned()));
+        assert_eq!(
+            calls(&out),
+            [("t".to_owned(), "f".to_owned(), r#"{"a":1}"#.to_owned())]
+        );
+        assert_eq!(
+            out[out.len() - 2..],
+            [
+                Piece::Finish {
+                    reason: FinishReason::ToolCalls,
+                    native: "tool_use".to_owned()
+                },
+                Piece::Usage(Usage {
+                    prompt: 3,
+                    completion: 4,
+                    ..Usage::default()
+                })
+            ]
+        );
+    }
+
+    #[test]
+    fn errors_and_garbage() {
+        let failed =
+            reply(br#"{"type":"error","error":{"type":"api_error","message":"x"}}"#).unwrap();
+        assert!(matches!(&failed[..], [Piece::Failed(e)] if e.status == 500));
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            "<html>",
+            r#"{"type":"message","content":"#,
+        ] {
+            assert!(reply(bad.as_bytes()).is_err(), "{bad}");
         }
-        _ => FinishReason::Stop,
-    };
-    out.push(Piece::Finish {
-        reason,
-        native: native.to_owned(),
-    });
+    }
 }

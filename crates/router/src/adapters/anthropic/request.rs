@@ -1,36 +1,44 @@
-//! A chat request as a messages request; a messages request as it came.
+//! A chat request as a message request.
 
+use crate::adapters::chat::{self, Part, Thinking, append, data_url, list, text, unsupported};
 use crate::adapters::{Outgoing, Target, Unsupported};
 use crate::ask::{Ask, Operation};
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
+/// The version of the API this is written for.
 const VERSION: &str = "2023-06-01";
-/// Least budget that the API takes for thinking.
-const LEAST_THINKING: u64 = 1024;
+/// The answer's limit where neither the client nor the catalog names one.
+const DEFAULT_LIMIT: u64 = 4096;
+/// The API's smallest budget of thinking.
+const LEAST_BUDGET: u64 = 1024;
+/// What the API has no counterpart for.
+const REFUSED: [&str; 8] = [
+    "frequency_penalty",
+    "presence_penalty",
+    "logit_bias",
+    "min_p",
+    "top_a",
+    "repetition_penalty",
+    "web_search_options",
+    "verbosity",
+];
 
-fn unsupported(param: &str, message: &str) -> Unsupported {
-    Unsupported {
-        param: param.to_owned(),
-        message: message.to_owned(),
-    }
-}
-
-/// The HTTP request.
-///
-/// # Errors
-/// [`Unsupported`] for what the API cannot do.
-pub fn outgoing(ask: &Ask, target: Target<'_>) -> Result<Outgoing, Unsupported> {
+/// The request.
+pub(super) fn request(ask: &Ask, target: Target<'_>) -> Result<Outgoing, Unsupported> {
     let body = match (&ask.messages_body, ask.operation) {
         (_, Operation::Embeddings) => {
-            return Err(unsupported("model", "this provider gives no embeddings"));
+            return Err(unsupported(
+                "model",
+                "Anthropic has no embeddings: choose another model.",
+            ));
         }
         (Some(body), _) => {
             let mut body = body.clone();
-            for name in ["provider", "session_id", "models", "route"] {
-                body.remove(name);
+            for field in chat::ROUTER_ONLY {
+                body.remove(field);
             }
-            body.insert("model".into(), json!(target.model));
+            body.insert("model".to_owned(), target.model.into());
             body
         }
         (None, _) => translate(&ask.body, ask.stream, target)?,
@@ -39,14 +47,13 @@ pub fn outgoing(ask: &Ask, target: Target<'_>) -> Result<Outgoing, Unsupported> 
         HeaderName::from_static("anthropic-version"),
         HeaderValue::from_static(VERSION),
     )];
-    if let (false, Ok(mut key)) = (target.key.is_empty(), HeaderValue::from_str(target.key)) {
-        key.set_sensitive(true);
-        headers.push((HeaderName::from_static("x-api-key"), key));
+    if !target.key.is_empty() {
+        headers.extend(chat::secret("x-api-key", target.key));
     }
     Ok(Outgoing {
         path: "/messages".to_owned(),
         headers,
-        body: serde_json::to_vec(&body).unwrap_or_default().into(),
+        body: chat::bytes(body),
     })
 }
 
@@ -55,305 +62,554 @@ fn translate(
     stream: bool,
     target: Target<'_>,
 ) -> Result<Map<String, Value>, Unsupported> {
-    let given = |name: &str| chat.get(name).filter(|value| !value.is_null());
-    if given("n").is_some_and(|n| n != 1) {
-        return Err(unsupported(
-            "n",
-            "this provider gives one answer at a time: leave `n` out, or ask several times",
-        ));
+    chat::refuse_uncarried(chat)?;
+    chat::refuse(chat, "Anthropic", &REFUSED)?;
+    let mut body = Map::new();
+    body.insert("model".to_owned(), target.model.into());
+    let most = if target.max_output == 0 {
+        u64::MAX
+    } else {
+        target.max_output
+    };
+    let limit = chat::limit(chat)
+        .unwrap_or(if target.max_output == 0 {
+            DEFAULT_LIMIT
+        } else {
+            target.max_output
+        })
+        .min(most);
+    body.insert("max_tokens".to_owned(), limit.into());
+    if stream {
+        body.insert("stream".to_owned(), true.into());
     }
-    for name in [
-        "logprobs",
-        "top_logprobs",
-        "logit_bias",
-        "audio",
-        "prediction",
-    ] {
-        if given(name).is_some_and(|value| value != false && value != 0) {
+    let (system, messages) = messages(list(chat, "messages"))?;
+    if !system.is_empty() {
+        body.insert("system".to_owned(), system.into());
+    }
+    body.insert("messages".to_owned(), messages.into());
+    if let Some(temperature) = chat.get("temperature").filter(|t| !t.is_null()) {
+        if temperature.as_f64().is_some_and(|t| t > 1.0) {
             return Err(unsupported(
-                name,
-                "this provider does not offer this: leave it out, or name another one in `provider.only`",
+                "temperature",
+                "Anthropic's `temperature` goes from 0 to 1.",
             ));
         }
+        body.insert("temperature".to_owned(), temperature.clone());
     }
-    let mut body = Map::new();
-    body.insert("model".into(), json!(target.model));
-    let limit = given("max_completion_tokens")
-        .or_else(|| given("max_tokens"))
-        .and_then(Value::as_u64);
-    let mut limit = limit.unwrap_or(if target.max_output > 0 {
-        target.max_output
-    } else {
-        4096
-    });
-    if stream {
-        body.insert("stream".into(), json!(true));
+    for field in ["top_p", "top_k"] {
+        if let Some(value) = chat.get(field).filter(|v| !v.is_null()) {
+            body.insert(field.to_owned(), value.clone());
+        }
     }
+    let stops = chat::stops(chat);
+    if !stops.is_empty() {
+        body.insert("stop_sequences".to_owned(), stops.into());
+    }
+    if let Some(user) = chat
+        .get("safety_identifier")
+        .or_else(|| chat.get("user"))
+        .and_then(Value::as_str)
+    {
+        body.insert("metadata".to_owned(), json!({"user_id": user}));
+    }
+    tools(chat, &mut body)?;
+    let mut output = Map::new();
+    match chat
+        .get("response_format")
+        .map(|format| text(format, "type"))
+    {
+        None | Some("" | "text") => {}
+        Some("json_schema") => {
+            let schema = chat
+                .get("response_format")
+                .and_then(|f| f.get("json_schema"))
+                .and_then(|s| s.get("schema"));
+            let Some(schema) = schema.filter(|schema| schema.is_object()) else {
+                return Err(unsupported(
+                    "response_format.json_schema.schema",
+                    "Anthropic needs a schema to answer in JSON.",
+                ));
+            };
+            output.insert(
+                "format".to_owned(),
+                json!({"type": "json_schema", "schema": schema}),
+            );
+        }
+        Some(_) => {
+            let advice = "Anthropic answers in JSON only to a schema: use `response_format` with the type `json_schema`.";
+            return Err(unsupported("response_format.type", advice));
+        }
+    }
+    thinking(chat, target.model, limit, &mut body, &mut output)?;
+    if !output.is_empty() {
+        body.insert("output_config".to_owned(), output.into());
+    }
+    Ok(body)
+}
+
+/// Models from 4.6 on decide themselves how long to think and take an effort; those before take a budget.
+fn thinking(
+    chat: &Map<String, Value>,
+    model: &str,
+    limit: u64,
+    body: &mut Map<String, Value>,
+    output: &mut Map<String, Value>,
+) -> Result<(), Unsupported> {
+    let Some(wanted) = chat::thinking(chat) else {
+        return Ok(());
+    };
+    let version = version(model);
+    let adaptive = version >= (4, 6);
+    let share = |effort: &str| match effort {
+        "minimal" => limit / 10,
+        "low" => limit / 5,
+        "medium" => limit / 2,
+        _ => limit / 5 * 4,
+    };
+    let budget = match wanted {
+        Thinking::Off => {
+            body.insert("thinking".to_owned(), json!({"type": "disabled"}));
+            return Ok(());
+        }
+        Thinking::On | Thinking::Effort(_) if adaptive => {
+            body.insert("thinking".to_owned(), json!({"type": "adaptive"}));
+            if let Thinking::Effort(effort) = wanted {
+                let effort = if effort == "minimal" { "low" } else { effort };
+                output.insert("effort".to_owned(), effort.into());
+            }
+            return Ok(());
+        }
+        Thinking::Tokens(_) if version >= (4, 7) => {
+            return Err(unsupported(
+                "reasoning.max_tokens",
+                "This model decides itself how long to think: use `reasoning.effort`.",
+            ));
+        }
+        Thinking::Tokens(tokens) => tokens,
+        Thinking::On => share("medium"),
+        Thinking::Effort(effort) => share(effort),
+    };
+    if limit <= LEAST_BUDGET {
+        return Err(unsupported(
+            "max_tokens",
+            "Anthropic counts thinking into the limit of the answer: with `reasoning` it must be over 1024.",
+        ));
+    }
+    let budget = budget.clamp(LEAST_BUDGET, limit - 1);
+    body.insert(
+        "thinking".to_owned(),
+        json!({"type": "enabled", "budget_tokens": budget}),
+    );
+    Ok(())
+}
+
+/// Major and minor of `claude-opus-4-6-20260101`, `claude-3-7-sonnet-latest`, `anthropic.claude-sonnet-5`.
+fn version(model: &str) -> (u32, u32) {
+    let mut numbers = model
+        .split(['-', '.', '@', ':'])
+        .skip_while(|part| !part.parse::<u32>().is_ok_and(|n| n < 100));
+    let major = numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0);
+    let minor = numbers
+        .next()
+        .and_then(|n| n.parse().ok())
+        .filter(|n| *n < 100)
+        .unwrap_or(0);
+    (major, minor)
+}
+
+fn tools(chat: &Map<String, Value>, body: &mut Map<String, Value>) -> Result<(), Unsupported> {
+    let mut tools = Vec::new();
+    for tool in list(chat, "tools") {
+        let function = tool.get("function").unwrap_or(&Value::Null);
+        let mut out = Map::new();
+        out.insert("name".to_owned(), text(function, "name").into());
+        if let Some(description) = function.get("description").filter(|d| d.is_string()) {
+            out.insert("description".to_owned(), description.clone());
+        }
+        let schema = function
+            .get("parameters")
+            .filter(|p| p.is_object())
+            .cloned();
+        out.insert(
+            "input_schema".to_owned(),
+            schema.unwrap_or_else(|| json!({"type": "object", "properties": {}})),
+        );
+        if function.get("strict") == Some(&Value::Bool(true)) {
+            out.insert("strict".to_owned(), true.into());
+        }
+        if let Some(cache) = tool.get("cache_control") {
+            out.insert("cache_control".to_owned(), cache.clone());
+        }
+        tools.push(Value::Object(out));
+    }
+    if tools.is_empty() {
+        return Ok(());
+    }
+    let single = chat.get("parallel_tool_calls") == Some(&Value::Bool(false));
+    let choice = match chat.get("tool_choice") {
+        None | Some(Value::Null) => single.then(|| json!({"type": "auto"})),
+        Some(Value::String(word)) => Some(match word.as_str() {
+            "none" => json!({"type": "none"}),
+            "required" => json!({"type": "any"}),
+            _ => json!({"type": "auto"}),
+        }),
+        Some(named) => match named.get("function").map(|function| text(function, "name")) {
+            Some(name) if !name.is_empty() => Some(json!({"type": "tool", "name": name})),
+            _ => {
+                return Err(unsupported(
+                    "tool_choice",
+                    "Anthropic takes `auto`, `none`, `required` or one named function.",
+                ));
+            }
+        },
+    };
+    if let Some(mut choice) = choice {
+        if single
+            && text(&choice, "type") != "none"
+            && let Some(choice) = choice.as_object_mut()
+        {
+            choice.insert("disable_parallel_tool_use".to_owned(), true.into());
+        }
+        body.insert("tool_choice".to_owned(), choice);
+    }
+    body.insert("tools".to_owned(), tools.into());
+    Ok(())
+}
+
+/// The system blocks, wherever they stood, and the messages, those of one role in a row joined.
+fn messages(chat: &[Value]) -> Result<(Vec<Value>, Vec<Value>), Unsupported> {
     let (mut system, mut messages) = (Vec::new(), Vec::new());
-    for (n, message) in chat
-        .get("messages")
+    for (n, message) in chat.iter().enumerate() {
+        let param = format!("messages[{n}].content");
+        let content = message.get("content");
+        match text(message, "role") {
+            "system" | "developer" => system.extend(blocks(content, &param)?),
+            "assistant" => append(
+                &mut messages,
+                "assistant",
+                "content",
+                assistant(message, n, blocks(content, &param)?)?,
+            ),
+            "tool" => {
+                let mut result = Map::new();
+                result.insert("type".to_owned(), "tool_result".into());
+                result.insert(
+                    "tool_use_id".to_owned(),
+                    call_id(text(message, "tool_call_id")).into(),
+                );
+                result.insert(
+                    "content".to_owned(),
+                    match content {
+                        Some(Value::String(text)) => text.clone().into(),
+                        _ => blocks(content, &param)?.into(),
+                    },
+                );
+                if message.get("is_error") == Some(&Value::Bool(true)) {
+                    result.insert("is_error".to_owned(), true.into());
+                }
+                if let Some(cache) = message.get("cache_control") {
+                    result.insert("cache_control".to_owned(), cache.clone());
+                }
+                append(&mut messages, "user", "content", vec![result.into()]);
+            }
+            _ => append(&mut messages, "user", "content", blocks(content, &param)?),
+        }
+    }
+    Ok((system, messages))
+}
+
+/// Thoughts with their proof first, then text, then calls.
+fn assistant(message: &Value, n: usize, content: Vec<Value>) -> Result<Vec<Value>, Unsupported> {
+    let mut blocks = Vec::new();
+    for detail in message
+        .get("reasoning_details")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        match text(detail, "type") {
+            "reasoning.text" if !text(detail, "signature").is_empty() => {
+                blocks.push(json!({"type": "thinking", "thinking": text(detail, "text"), "signature": text(detail, "signature")}));
+            }
+            "reasoning.encrypted" if !text(detail, "data").is_empty() => {
+                blocks.push(json!({"type": "redacted_thinking", "data": text(detail, "data")}));
+            }
+            _ => {}
+        }
+    }
+    blocks.extend(content);
+    if !text(message, "refusal").is_empty() {
+        blocks.push(json!({"type": "text", "text": text(message, "refusal")}));
+    }
+    for (c, call) in message
+        .get("tool_calls")
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
         .enumerate()
     {
-        match message.get("role").and_then(Value::as_str) {
-            Some("system" | "developer") => system.push(plain(message.get("content"))),
-            Some("assistant") => push(&mut messages, "assistant", assistant(message)),
-            Some("tool" | "function") => push(
-                &mut messages,
-                "user",
-                vec![json!({
-                    "type": "tool_result",
-                    "tool_use_id": message.get("tool_call_id").cloned().unwrap_or_default(),
-                    "content": plain(message.get("content")),
-                })],
-            ),
-            _ => push(&mut messages, "user", user(n, message.get("content"))?),
-        }
-    }
-    if messages.is_empty() {
-        return Err(unsupported(
-            "messages",
-            "this provider needs a message of the user",
-        ));
-    }
-    if !system.is_empty() {
-        body.insert("system".into(), json!(system.join("\n\n")));
-    }
-    body.insert("messages".into(), Value::Array(messages));
-    for (ours, theirs) in [
-        ("temperature", "temperature"),
-        ("top_p", "top_p"),
-        ("top_k", "top_k"),
-        ("cache_control", "cache_control"),
-    ] {
-        if let Some(value) = given(ours) {
-            body.insert(theirs.into(), value.clone());
-        }
-    }
-    match given("stop") {
-        Some(Value::String(stop)) => drop(body.insert("stop_sequences".into(), json!([stop]))),
-        Some(stops) => drop(body.insert("stop_sequences".into(), stops.clone())),
-        None => {}
-    }
-    tools(chat, &mut body);
-    if let Some(format) = given("response_format") {
-        response_format(format, &mut body)?;
-    }
-    if let Some(budget) = thinking(chat, limit) {
-        body.insert(
-            "thinking".into(),
-            json!({"type": "enabled", "budget_tokens": budget}),
-        );
-        // The limit holds for thinking and answer together.
-        limit = limit.max(budget + LEAST_THINKING);
-        body.remove("temperature");
-        body.remove("top_k");
-    }
-    body.insert("max_tokens".into(), json!(limit));
-    Ok(body)
-}
-
-/// Appends blocks; neighbours of one role are one message.
-fn push(messages: &mut Vec<Value>, role: &str, blocks: Vec<Value>) {
-    if blocks.is_empty() {
-        return;
-    }
-    if let Some(last) = messages
-        .last_mut()
-        .filter(|last| last.get("role").is_some_and(|last| last == role))
-        && let Some(content) = last.get_mut("content").and_then(Value::as_array_mut)
-    {
-        content.extend(blocks);
-        return;
-    }
-    messages.push(json!({"role": role, "content": blocks}));
-}
-
-fn plain(content: Option<&Value>) -> String {
-    match content {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(parts)) => parts
-            .iter()
-            .filter_map(|part| part.get("text").and_then(Value::as_str))
-            .collect::<Vec<_>>()
-            .join("\n"),
-        _ => String::new(),
-    }
-}
-
-fn assistant(message: &Value) -> Vec<Value> {
-    let mut blocks = Vec::new();
-    let text = plain(message.get("content"));
-    if !text.is_empty() {
-        blocks.push(json!({"type": "text", "text": text}));
-    }
-    for call in message
-        .get("tool_calls")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        let function = |name: &str| call.get("function").and_then(|function| function.get(name));
-        let arguments = function("arguments")
-            .and_then(Value::as_str)
-            .unwrap_or("{}");
-        let input: Map<String, Value> = serde_json::from_str(arguments).unwrap_or_default();
-        blocks.push(json!({"type": "tool_use", "id": call.get("id").cloned().unwrap_or_default(), "name": function("name").cloned().unwrap_or_default(), "input": input}));
-    }
-    blocks
-}
-
-fn user(n: usize, content: Option<&Value>) -> Result<Vec<Value>, Unsupported> {
-    let parts = match content {
-        Some(Value::Array(parts)) => parts,
-        content => {
-            let text = plain(content);
-            // Empty blocks are refused there.
-            return Ok(if text.is_empty() {
-                Vec::new()
-            } else {
-                vec![json!({"type": "text", "text": text})]
-            });
-        }
-    };
-    let mut blocks = Vec::new();
-    for (m, part) in parts.iter().enumerate() {
-        match part.get("type").and_then(Value::as_str) {
-            Some("text") => {
-                let mut block =
-                    json!({"type": "text", "text": part.get("text").cloned().unwrap_or_default()});
-                if let (Some(cache), Some(block)) =
-                    (part.get("cache_control"), block.as_object_mut())
-                {
-                    block.insert("cache_control".into(), cache.clone());
-                }
-                blocks.push(block);
-            }
-            Some("image_url") => {
-                let url = part
-                    .get("image_url")
-                    .and_then(|image| image.get("url"))
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
-                blocks.push(json!({"type": "image", "source": source(url)}));
-            }
-            _ => {
-                return Err(unsupported(
-                    &format!("messages[{n}].content[{m}].type"),
-                    "this provider takes text and images only",
-                ));
-            }
-        }
+        let function = call.get("function").unwrap_or(&Value::Null);
+        let arguments = text(function, "arguments");
+        let input = if arguments.trim().is_empty() {
+            Some(json!({}))
+        } else {
+            serde_json::from_str(arguments).ok()
+        };
+        let Some(input) = input.filter(Value::is_object) else {
+            let param = format!("messages[{n}].tool_calls[{c}].function.arguments");
+            return Err(unsupported(
+                param,
+                "Anthropic takes past tool calls only with arguments that are a JSON object.",
+            ));
+        };
+        blocks.push(json!({"type": "tool_use", "id": call_id(text(call, "id")), "name": text(function, "name"), "input": input}));
     }
     Ok(blocks)
 }
 
-fn source(url: &str) -> Value {
-    match url
-        .strip_prefix("data:")
-        .and_then(|rest| rest.split_once(";base64,"))
-    {
-        Some((media, data)) => json!({"type": "base64", "media_type": media, "data": data}),
-        None => json!({"type": "url", "url": url}),
-    }
+/// Ids as the API allows them: the same change at the call and at its result.
+fn call_id(id: &str) -> String {
+    id.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }
 
-fn tools(chat: &Map<String, Value>, body: &mut Map<String, Value>) {
-    let Some(tools) = chat
-        .get("tools")
-        .and_then(Value::as_array)
-        .filter(|tools| !tools.is_empty())
-    else {
-        return;
-    };
-    let translated = tools.iter().map(|tool| {
-        let Some(function) = tool.get("function") else {
-            return tool.clone();
+fn blocks(content: Option<&Value>, param: &str) -> Result<Vec<Value>, Unsupported> {
+    let mut blocks = Vec::new();
+    for (n, part) in chat::parts(content, param)?.into_iter().enumerate() {
+        let (mut block, cache) = match part {
+            // The API refuses empty texts.
+            Part::Text("", _) => continue,
+            Part::Text(text, cache) => (json!({"type": "text", "text": text}), cache),
+            Part::Image(url, cache) => (
+                json!({"type": "image", "source": image(url, param, n)?}),
+                cache,
+            ),
+            Part::File(url, name) => {
+                let Some(("application/pdf", data)) = data_url(url) else {
+                    return Err(unsupported(
+                        format!("{param}[{n}].file.file_data"),
+                        "Anthropic takes PDF files as a base64 data URL.",
+                    ));
+                };
+                let mut block = json!({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": data}});
+                if !name.is_empty()
+                    && let Some(block) = block.as_object_mut()
+                {
+                    block.insert("title".to_owned(), name.into());
+                }
+                (block, None)
+            }
+            Part::Audio(..) => {
+                return Err(unsupported(
+                    format!("{param}[{n}].input_audio"),
+                    "Anthropic does not take audio.",
+                ));
+            }
+            Part::Video(_) => {
+                return Err(unsupported(
+                    format!("{param}[{n}].video_url"),
+                    "Anthropic does not take video.",
+                ));
+            }
         };
-        let mut out = Map::new();
-        out.insert(
-            "name".into(),
-            function.get("name").cloned().unwrap_or_default(),
-        );
-        if let Some(description) = function.get("description").filter(|text| text.is_string()) {
-            out.insert("description".into(), description.clone());
+        if let (Some(cache), Some(block)) = (cache, block.as_object_mut()) {
+            block.insert("cache_control".to_owned(), cache.clone());
         }
-        out.insert(
-            "input_schema".into(),
-            function
-                .get("parameters")
-                .filter(|schema| schema.is_object())
-                .cloned()
-                .unwrap_or_else(|| json!({"type": "object"})),
-        );
-        if function.get("strict").and_then(Value::as_bool) == Some(true) {
-            out.insert("strict".into(), json!(true));
-        }
-        Value::Object(out)
-    });
-    body.insert("tools".into(), translated.collect());
-    let mut choice = match chat.get("tool_choice") {
-        Some(Value::String(choice)) if choice == "required" => json!({"type": "any"}),
-        Some(Value::String(choice)) if choice == "none" => json!({"type": "none"}),
-        Some(Value::Object(named)) => {
-            json!({"type": "tool", "name": named.get("function").and_then(|function| function.get("name")).cloned().unwrap_or_default()})
-        }
-        _ => json!({"type": "auto"}),
-    };
-    if chat.get("parallel_tool_calls").and_then(Value::as_bool) == Some(false)
-        && choice.get("type").is_some_and(|kind| kind != "none")
-        && let Some(choice) = choice.as_object_mut()
-    {
-        choice.insert("disable_parallel_tool_use".into(), json!(true));
+        blocks.push(block);
     }
-    body.insert("tool_choice".into(), choice);
+    Ok(blocks)
 }
 
-fn response_format(format: &Value, body: &mut Map<String, Value>) -> Result<(), Unsupported> {
-    match format.get("type").and_then(Value::as_str) {
-        None | Some("text") => Ok(()),
-        Some("json_schema") => {
-            let schema = format
-                .get("json_schema")
-                .and_then(|outer| outer.get("schema"))
-                .cloned()
-                .unwrap_or_else(|| json!({"type": "object"}));
-            body.insert(
-                "output_config".into(),
-                json!({"format": {"type": "json_schema", "schema": schema}}),
-            );
-            Ok(())
-        }
-        Some(_) => Err(unsupported(
-            "response_format",
-            "this provider takes a `json_schema`, not a bare `json_object`",
-        )),
+fn image(url: &str, param: &str, n: usize) -> Result<Value, Unsupported> {
+    if let Some((media, data)) = data_url(url) {
+        return Ok(json!({"type": "base64", "media_type": media, "data": data}));
     }
+    if url.starts_with("https://") || url.starts_with("http://") {
+        return Ok(json!({"type": "url", "url": url}));
+    }
+    Err(unsupported(
+        format!("{param}[{n}].image_url.url"),
+        "Anthropic takes images as a base64 data URL or an https address.",
+    ))
 }
 
-/// The budget for thinking, where the client wants any.
-fn thinking(chat: &Map<String, Value>, limit: u64) -> Option<u64> {
-    let reasoning = chat.get("reasoning");
-    let inner = |name: &str| reasoning.and_then(|reasoning| reasoning.get(name));
-    if inner("enabled").and_then(Value::as_bool) == Some(false) {
-        return None;
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::adapters::testing::{ask, sent, target};
+
+    fn translated(body: Value) -> Value {
+        sent(&request(&ask(body), target("claude-sonnet-4-5")).unwrap())
     }
-    if let Some(budget) = inner("max_tokens").and_then(Value::as_u64) {
-        return Some(budget.max(LEAST_THINKING));
+
+    fn refused(body: Value) -> String {
+        request(&ask(body), target("claude-sonnet-4-5"))
+            .unwrap_err()
+            .param
     }
-    let effort = inner("effort")
-        .or_else(|| chat.get("reasoning_effort"))
-        .and_then(Value::as_str);
-    let tenths = match effort {
-        Some("xhigh" | "max") => 9,
-        Some("high") => 8,
-        Some("medium") => 5,
-        Some("low") => 2,
-        Some("minimal") => 1,
-        None if inner("enabled").and_then(Value::as_bool) == Some(true) => 5,
-        _ => return None,
-    };
-    Some((limit / 10 * tenths).clamp(LEAST_THINKING, 32_000))
+
+    #[test]
+    fn a_conversation() {
+        let out = translated(json!({
+            "model": "x", "max_tokens": 50, "stop": "END", "temperature": 0.2, "user": "u", "parallel_tool_calls": false, "tool_choice": "required",
+            "tools": [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}, {"type": "function", "function": {"name": "g"}}],
+            "messages": [
+                {"role": "system", "content": "brief"},
+                {"role": "user", "content": [
+                    {"type": "text", "text": "look", "cache_control": {"type": "ephemeral"}},
+                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAA"}},
+                    {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+                ]},
+                {"role": "assistant", "content": null, "reasoning_details": [{"type": "reasoning.text", "text": "hm", "signature": "s"}], "tool_calls": [
+                    {"id": "a:1", "type": "function", "function": {"name": "f", "arguments": "{\"k\":1}"}},
+                    {"id": "b", "type": "function", "function": {"name": "g", "arguments": ""}}
+                ]},
+                {"role": "tool", "tool_call_id": "a:1", "content": "one"},
+                {"role": "tool", "tool_call_id": "b", "content": [{"type": "text", "text": "two"}]},
+                {"role": "user", "content": "and?"}
+            ]
+        }));
+        assert_eq!(
+            out,
+            json!({
+                "model": "claude-sonnet-4-5", "max_tokens": 50, "stop_sequences": ["END"], "temperature": 0.2, "metadata": {"user_id": "u"},
+                "tool_choice": {"type": "any", "disable_parallel_tool_use": true},
+                "tools": [{"name": "f", "description": "d", "input_schema": {"type": "object"}}, {"name": "g", "input_schema": {"type": "object", "properties": {}}}],
+                "system": [{"type": "text", "text": "brief"}],
+                "messages": [
+                    {"role": "user", "content": [
+                        {"type": "text", "text": "look", "cache_control": {"type": "ephemeral"}},
+                        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAA"}},
+                        {"type": "image", "source": {"type": "url", "url": "https://x/y.png"}}
+                    ]},
+                    {"role": "assistant", "content": [
+                        {"type": "thinking", "thinking": "hm", "signature": "s"},
+                        {"type": "tool_use", "id": "a_1", "name": "f", "input": {"k": 1}},
+                        {"type": "tool_use", "id": "b", "name": "g", "input": {}}
+                    ]},
+                    {"role": "user", "content": [
+                        {"type": "tool_result", "tool_use_id": "a_1", "content": "one"},
+                        {"type": "tool_result", "tool_use_id": "b", "content": [{"type": "text", "text": "two"}]},
+                        {"type": "text", "text": "and?"}
+                    ]}
+                ]
+            })
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_done_names_its_field() {
+        let user = |part: Value| json!({"messages": [{"role": "user", "content": [part]}]});
+        for (body, param) in [
+            (json!({"n": 3}), "n"),
+            (json!({"logprobs": true}), "logprobs"),
+            (json!({"frequency_penalty": 0.5}), "frequency_penalty"),
+            (json!({"temperature": 1.5}), "temperature"),
+            (
+                json!({"response_format": {"type": "json_object"}}),
+                "response_format.type",
+            ),
+            (
+                json!({"max_tokens": 100, "reasoning_effort": "low"}),
+                "max_tokens",
+            ),
+            (
+                user(json!({"type": "input_audio", "input_audio": {"data": "A", "format": "wav"}})),
+                "messages[0].content[0].input_audio",
+            ),
+            (
+                user(json!({"type": "image_url", "image_url": {"url": "ftp://x"}})),
+                "messages[0].content[0].image_url.url",
+            ),
+            (
+                user(json!({"type": "file", "file": {"file_id": "f"}})),
+                "messages[0].content[0].file",
+            ),
+            (
+                json!({"messages": [{"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{"}}]}]}),
+                "messages[0].tool_calls[0].function.arguments",
+            ),
+        ] {
+            assert_eq!(refused(body.clone()), param, "{body}");
+        }
+        translated(
+            json!({"n": 1, "frequency_penalty": 0, "logprobs": false, "response_format": {"type": "text"}, "seed": 1}),
+        );
+        let mut asked = ask(json!({"input": "x"}));
+        asked.operation = Operation::Embeddings;
+        assert!(request(&asked, target("claude")).is_err());
+    }
+
+    #[test]
+    fn thinking_by_model() {
+        let of = |model: &str, body: Value| sent(&request(&ask(body), target(model)).unwrap());
+        let out = of(
+            "claude-sonnet-4-5-20250929",
+            json!({"max_tokens": 5000, "reasoning_effort": "medium"}),
+        );
+        assert_eq!(
+            out["thinking"],
+            json!({"type": "enabled", "budget_tokens": 2500})
+        );
+        let out = of(
+            "claude-3-7-sonnet-latest",
+            json!({"max_tokens": 5000, "reasoning": {"max_tokens": 9000}}),
+        );
+        assert_eq!(out["thinking"]["budget_tokens"], 4999);
+        let out = of("claude-opus-5", json!({"reasoning_effort": "minimal"}));
+        assert_eq!(
+            (&out["thinking"], &out["output_config"]),
+            (&json!({"type": "adaptive"}), &json!({"effort": "low"}))
+        );
+        assert!(
+            request(
+                &ask(json!({"reasoning": {"max_tokens": 9000}})),
+                target("claude-opus-4-7")
+            )
+            .is_err()
+        );
+        assert_eq!(
+            of("claude-opus-5", json!({"reasoning_effort": "none"}))["thinking"],
+            json!({"type": "disabled"})
+        );
+    }
+
+    #[test]
+    fn answers_to_a_schema() {
+        let out = translated(
+            json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}}),
+        );
+        assert_eq!(
+            out["output_config"],
+            json!({"format": {"type": "json_schema", "schema": {"type": "object"}}})
+        );
+        assert_eq!(out["max_tokens"], 8192);
+    }
+
+    #[test]
+    fn a_messages_body_goes_as_it_came() {
+        let mut asked = ask(json!({"messages": []}));
+        let came = json!({"model": "x", "max_tokens": 3, "messages": [{"role": "user", "content": "hi"}], "provider": {"order": []}, "stream": true, "top_k": 4});
+        asked.messages_body = came.as_object().cloned();
+        let out = request(&asked, target("claude")).unwrap();
+        assert_eq!(
+            sent(&out),
+            json!({"model": "claude", "max_tokens": 3, "messages": [{"role": "user", "content": "hi"}], "stream": true, "top_k": 4})
+        );
+        assert_eq!(out.path, "/messages");
+        let names: Vec<_> = out
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.is_sensitive()))
+            .collect();
+        assert_eq!(names, [("anthropic-version", false), ("x-api-key", true)]);
+    }
 }

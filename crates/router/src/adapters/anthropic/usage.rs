@@ -1,54 +1,94 @@
-//! Token counts. `input_tokens` leaves cached tokens out, whether read or written: they are added to the prompt.
+//! Token counts of the messages API: `input_tokens` leaves out what came from or went to the cache.
 
-use crate::adapters::openai_compatible::usage::count;
+use crate::adapters::wire::{Count, Maybe};
 use crate::piece::Usage;
-use serde_json::Value;
+use serde::Deserialize;
 
-/// The counts of a `usage` object, over those known before: the end of a stream states only what has changed.
-pub fn read(usage: &Value, before: Option<Counts>) -> Option<Counts> {
-    let usage = usage.as_object()?;
-    let known = before.unwrap_or_default();
-    let or = |name: &str, known: u64| {
-        if usage.get(name).is_some_and(Value::is_number) {
-            count(usage.get(name))
-        } else {
-            known
-        }
-    };
-    let thinking = usage
-        .get("output_tokens_details")
-        .and_then(|details| details.get("thinking_tokens"));
-    Some(Counts {
-        input: or("input_tokens", known.input),
-        read: or("cache_read_input_tokens", known.read),
-        written: or("cache_creation_input_tokens", known.written),
-        output: or("output_tokens", known.output),
-        thinking: thinking.map_or(known.thinking, |thinking| count(Some(thinking))),
-    })
+/// `usage`, of a message, of its start, or of its last delta.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Wire {
+    input_tokens: Count,
+    cache_creation_input_tokens: Count,
+    cache_read_input_tokens: Count,
+    output_tokens: Count,
+    output_tokens_details: Maybe<OutputDetails>,
 }
 
-/// The counts as Anthropic states them.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Counts {
-    input: u64,
-    read: u64,
-    written: u64,
-    output: u64,
-    thinking: u64,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct OutputDetails {
+    thinking_tokens: Count,
 }
 
-impl From<Counts> for Usage {
-    fn from(counts: Counts) -> Self {
-        Self {
-            prompt: counts
-                .input
-                .saturating_add(counts.read)
-                .saturating_add(counts.written),
-            cached: counts.read,
-            cache_write: counts.written,
-            completion: counts.output,
-            reasoning: counts.thinking,
-            ..Self::default()
+impl Wire {
+    /// The counts of a later event are cumulative and replace these where they are given.
+    pub(super) fn update(&mut self, later: Self) {
+        self.input_tokens = later.input_tokens.or(self.input_tokens);
+        self.cache_creation_input_tokens = later
+            .cache_creation_input_tokens
+            .or(self.cache_creation_input_tokens);
+        self.cache_read_input_tokens = later
+            .cache_read_input_tokens
+            .or(self.cache_read_input_tokens);
+        self.output_tokens = later.output_tokens.or(self.output_tokens);
+        self.output_tokens_details = Maybe(
+            later
+                .output_tokens_details
+                .0
+                .or(self.output_tokens_details.0),
+        );
+    }
+
+    /// Normalised; nothing where no count was given.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        if self.input_tokens.0.is_none() && self.output_tokens.0.is_none() {
+            return None;
         }
+        let (cached, cache_write) = (
+            self.cache_read_input_tokens.or_zero(),
+            self.cache_creation_input_tokens.or_zero(),
+        );
+        let completion = self.output_tokens.or_zero();
+        Some(Usage {
+            prompt: self.input_tokens.or_zero() + cached + cache_write,
+            cached,
+            cache_write,
+            completion,
+            reasoning: self
+                .output_tokens_details
+                .0
+                .map_or(0, |details| details.thinking_tokens.or_zero())
+                .min(completion),
+            ..Usage::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn the_cache_is_part_of_the_prompt() {
+        let mut wire: Wire = serde_json::from_str(r#"{"input_tokens":5,"cache_creation_input_tokens":7,"cache_read_input_tokens":11,"output_tokens":1}"#).unwrap();
+        let later = r#"{"output_tokens":30,"input_tokens":null,"output_tokens_details":{"thinking_tokens":20}}"#;
+        wire.update(serde_json::from_str(later).unwrap());
+        let want = Usage {
+            prompt: 23,
+            cached: 11,
+            cache_write: 7,
+            completion: 30,
+            reasoning: 20,
+            ..Usage::default()
+        };
+        assert_eq!(wire.usage(), Some(want));
+        assert_eq!(
+            serde_json::from_str::<Wire>(r#"{"input_tokens":-1,"output_tokens":"x"}"#)
+                .unwrap()
+                .usage(),
+            None
+        );
     }
 }

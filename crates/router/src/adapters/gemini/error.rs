@@ -1,41 +1,40 @@
-//! What a refusal means: `{"error": {"code", "message", "status"}}`, the words of Google's APIs.
+//! Errors of Google's APIs: `{"error": {"code", "message", "status", "details"}}`, of a stream sometimes inside a list.
 
-use crate::adapters::openai_compatible::error as shared;
-use crate::piece::{ErrorKind, UpstreamError};
+use crate::adapters::fault::{self, Fault};
+use crate::piece::UpstreamError;
 use serde_json::Value;
 
-/// Reads an error body of any shape.
-pub fn read(status: u16, body: &[u8]) -> UpstreamError {
-    let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
-    let object = parsed.get(0).unwrap_or(&parsed);
-    of(status, object.get("error").unwrap_or(&Value::Null))
+/// An answer with a status other than 200.
+pub(super) fn error(status: u16, body: &[u8]) -> UpstreamError {
+    fault::error(status, Fault::read(body))
 }
 
-/// Reads the error object itself.
-pub fn of(status: u16, error: &Value) -> UpstreamError {
-    let mut read = shared::of(status, error);
-    let named = error
-        .get("status")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    if matches!(read.kind, ErrorKind::InvalidRequest | ErrorKind::Server) {
-        read.kind = match named {
-            "RESOURCE_EXHAUSTED" => ErrorKind::RateLimited,
-            "UNAVAILABLE" => ErrorKind::Overloaded,
-            "DEADLINE_EXCEEDED" => ErrorKind::Timeout,
-            "UNAUTHENTICATED" | "PERMISSION_DENIED" => ErrorKind::Credentials,
-            _ => read.kind,
-        };
+/// An error object inside an answer.
+pub(super) fn in_band(error: &Value) -> UpstreamError {
+    fault::error(0, Fault::of(&serde_json::json!({ "error": error })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::piece::ErrorKind;
+
+    #[test]
+    fn statuses_and_details() {
+        let limited = error(
+            429,
+            br#"{"error":{"code":429,"message":"You exceeded your current quota, please check your plan.","status":"RESOURCE_EXHAUSTED",
+            "details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.4s"}]}}"#,
+        );
+        assert_eq!(
+            (limited.kind, limited.retry_after),
+            (ErrorKind::RateLimited, Some(35))
+        );
+        let key = error(400, br#"[{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}]"#);
+        assert_eq!(key.kind, ErrorKind::Credentials);
+        let busy = in_band(
+            &serde_json::json!({"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}),
+        );
+        assert_eq!((busy.status, busy.kind), (503, ErrorKind::Overloaded));
     }
-    let delay = error
-        .get("details")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .find_map(|detail| detail.get("retryDelay")?.as_str());
-    read.retry_after = delay
-        .and_then(|delay| delay.trim_end_matches('s').parse::<f64>().ok())
-        .filter(|s| (0.0..86_400.0).contains(s))
-        .map(|s| s.ceil() as u64);
-    read
 }

@@ -1,32 +1,32 @@
 //! The Gemini `generateContent` API.
 
-pub mod error;
-pub mod reply;
-pub mod request;
-pub mod stream;
-pub mod usage;
+mod error;
+mod reply;
+mod request;
+mod stream;
+mod usage;
 
 use super::{Adapter, Decoder, Garbage, Outgoing, Target, Unsupported};
 use crate::ask::Ask;
 use crate::piece::{Piece, UpstreamError};
 
-/// The dialect.
+/// Gemini's dialect.
 pub struct Gemini;
 
 impl Adapter for Gemini {
     fn request(&self, ask: &Ask, target: Target<'_>) -> Result<Outgoing, Unsupported> {
-        request::outgoing(ask, target)
+        request::request(ask, target)
     }
 
     fn reply(&self, _: &Ask, body: &[u8]) -> Result<Vec<Piece>, Garbage> {
-        reply::read(body)
+        reply::reply(body)
     }
 
     fn stream(&self) -> Box<dyn Decoder> {
-        Box::<stream::Stream>::default()
+        Box::new(stream::Stream::default())
     }
 
     fn error(&self, status: u16, body: &[u8]) -> UpstreamError {
-        error::read(status, body)
+        error::error(status, body)
     }
 }

@@ -1,32 +1,29 @@
-//! OpenAI itself: the same shapes, newer names in the request.
+//! OpenAI itself: the answers are read as for all that copy it, only the request differs.
 
-pub mod error;
-pub mod reply;
-pub mod request;
-pub mod stream;
-pub mod usage;
+mod request;
 
+use super::openai_compatible::{error, reply, stream};
 use super::{Adapter, Decoder, Garbage, Outgoing, Target, Unsupported};
 use crate::ask::Ask;
 use crate::piece::{Piece, UpstreamError};
 
-/// The dialect.
+/// OpenAI's own dialect.
 pub struct Openai;
 
 impl Adapter for Openai {
     fn request(&self, ask: &Ask, target: Target<'_>) -> Result<Outgoing, Unsupported> {
-        Ok(request::outgoing(ask, target))
+        request::request(ask, target)
     }
 
     fn reply(&self, ask: &Ask, body: &[u8]) -> Result<Vec<Piece>, Garbage> {
-        reply::read(ask, body)
+        reply::reply(ask, body)
     }
 
     fn stream(&self) -> Box<dyn Decoder> {
-        Box::<stream::Stream>::default()
+        Box::new(stream::Stream::default())
     }
 
     fn error(&self, status: u16, body: &[u8]) -> UpstreamError {
-        error::read(status, body)
+        error::error(status, body)
     }
 }

@@ -1,28 +1,73 @@
-//! The body as the client sent it, in the names that OpenAI's newer models insist on.
+//! A chat request in OpenAI's present words.
 
-use crate::adapters::openai_compatible::request;
-use crate::adapters::{Outgoing, Target};
-use crate::ask::Ask;
-use serde_json::json;
+use crate::adapters::openai_compatible::request::{common, outgoing};
+use crate::adapters::{Outgoing, Target, Unsupported};
+use crate::ask::{Ask, Operation};
+use serde_json::{Value, json};
 
-/// The HTTP request.
-pub fn outgoing(ask: &Ask, target: Target<'_>) -> Outgoing {
-    let mut body = request::body(ask, target);
-    if let Some(limit) = body.remove("max_tokens") {
-        body.entry("max_completion_tokens").or_insert(limit);
+/// The request.
+pub(super) fn request(ask: &Ask, target: Target<'_>) -> Result<Outgoing, Unsupported> {
+    let mut body = common(ask, target)?;
+    if ask.operation == Operation::Embeddings {
+        return Ok(outgoing("/embeddings", body, target));
     }
-    // Other routers take `reasoning: {effort}`; OpenAI takes the effort alone.
-    if let Some(reasoning) = body.remove("reasoning")
-        && let Some(effort) = reasoning.get("effort").filter(|effort| effort.is_string())
+    let limit = body.remove("max_tokens").filter(|limit| !limit.is_null());
+    if let Some(limit) = limit
+        && body.get("max_completion_tokens").is_none_or(Value::is_null)
     {
-        body.entry("reasoning_effort")
-            .or_insert_with(|| effort.clone());
+        body.insert("max_completion_tokens".to_owned(), limit);
     }
-    if body
-        .get("stream")
-        .is_some_and(|stream| stream == &json!(false))
-    {
-        body.remove("stream");
+    if let Some(Value::Array(messages)) = body.get_mut("messages") {
+        for message in messages.iter_mut().filter_map(Value::as_object_mut) {
+            message.remove("reasoning_content");
+        }
     }
-    request::outgoing(ask, target, &body)
+    if ask.stream {
+        let options = body.entry("stream_options").or_insert_with(|| json!({}));
+        match options.as_object_mut() {
+            Some(options) => {
+                options.insert("include_usage".to_owned(), true.into());
+            }
+            None => *options = json!({"include_usage": true}),
+        }
+    } else {
+        body.remove("stream_options");
+    }
+    Ok(outgoing("/chat/completions", body, target))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::adapters::testing::{ask, sent, target};
+
+    #[test]
+    fn what_differs_from_the_others() {
+        let mut asked = ask(json!({
+            "max_tokens": 5, "store": true, "messages": [{"role": "developer", "content": "x"}], "provider": {},
+            "stream_options": {"include_usage": false, "include_obfuscation": false}
+        }));
+        asked.stream = true;
+        assert_eq!(
+            sent(&request(&asked, target("gpt")).unwrap()),
+            json!({
+                "model": "gpt", "stream": true, "max_completion_tokens": 5, "store": true, "messages": [{"role": "developer", "content": "x"}],
+                "stream_options": {"include_usage": true, "include_obfuscation": false}
+            })
+        );
+        asked.stream = false;
+        asked
+            .body
+            .insert("max_completion_tokens".to_owned(), 7.into());
+        let out = sent(&request(&asked, target("gpt")).unwrap());
+        assert_eq!(
+            (
+                &out["max_completion_tokens"],
+                out.get("max_tokens"),
+                out.get("stream_options")
+            ),
+            (&json!(7), None, None)
+        );
+    }
 }

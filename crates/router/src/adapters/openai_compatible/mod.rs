@@ -1,34 +1,33 @@
-//! The OpenAI chat API as most providers serve it.
+//! The OpenAI chat API as most providers serve it. Also read for Groq, Mistral, DeepSeek, OpenRouter, Together, xAI and others:
+//! what they add or leave out is told where it is read.
 
-pub mod error;
-pub mod reply;
-pub mod request;
-pub mod stream;
-pub mod usage;
+pub(super) mod error;
+pub(super) mod reply;
+pub(super) mod request;
+pub(super) mod stream;
+pub(super) mod usage;
 
 use super::{Adapter, Decoder, Garbage, Outgoing, Target, Unsupported};
 use crate::ask::Ask;
 use crate::piece::{Piece, UpstreamError};
 
-/// The dialect.
+/// The dialect most providers speak.
 pub struct OpenaiCompatible;
 
 impl Adapter for OpenaiCompatible {
     fn request(&self, ask: &Ask, target: Target<'_>) -> Result<Outgoing, Unsupported> {
-        let mut body = request::body(ask, target);
-        request::older_names(&mut body);
-        Ok(request::outgoing(ask, target, &body))
+        request::request(ask, target)
     }
 
     fn reply(&self, ask: &Ask, body: &[u8]) -> Result<Vec<Piece>, Garbage> {
-        reply::read(ask, body)
+        reply::reply(ask, body)
     }
 
     fn stream(&self) -> Box<dyn Decoder> {
-        Box::<stream::Stream>::default()
+        Box::new(stream::Stream::default())
     }
 
     fn error(&self, status: u16, body: &[u8]) -> UpstreamError {
-        error::read(status, body)
+        error::error(status, body)
     }
 }

@@ -1,144 +1,127 @@
-//! A whole answer.
+//! A whole chat answer: the same pieces in the same order as its stream gives.
 
-use super::{error, usage};
+use super::stream::{Chunk, Stream};
 use crate::adapters::Garbage;
 use crate::ask::{Ask, Operation};
-use crate::piece::{FinishReason, Piece};
-use serde_json::Value;
+use crate::piece::Piece;
 
-/// The pieces of a whole answer.
-///
-/// # Errors
-/// When it is not one.
-pub fn read(ask: &Ask, body: &[u8]) -> Result<Vec<Piece>, Garbage> {
-    let body: Value = serde_json::from_slice(body).map_err(|_| Garbage("not JSON"))?;
-    if let Some(problem) = body.get("error").filter(|problem| !problem.is_null()) {
-        return Ok(vec![Piece::Failed(error::of(200, problem))]);
-    }
-    let text =
-        |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-    let mut out = vec![Piece::Start {
-        id: text(&body, "id").unwrap_or_default(),
-        model: text(&body, "model").unwrap_or_default(),
-    }];
-    let counts = body
-        .get("usage")
-        .and_then(usage::read)
-        .or_else(|| usage::read(body.get("x_groq")?.get("usage")?));
-    if ask.operation == Operation::Embeddings {
-        if !body.get("data").is_some_and(Value::is_array) {
-            return Err(Garbage("embeddings without data"));
-        }
-        out.extend(counts.map(Piece::Usage));
-        return Ok(out);
-    }
-    let choice = body
-        .get("choices")
-        .and_then(|choices| choices.get(0))
-        .ok_or(Garbage("no choice"))?;
-    let message = choice
-        .get("message")
-        .filter(|message| message.is_object())
-        .ok_or(Garbage("no message"))?;
-    if let Some(thought) = text(message, "reasoning")
-        .or_else(|| text(message, "reasoning_content"))
-        .filter(|thought| !thought.is_empty())
+/// The pieces of a body that came with a 200.
+pub(in crate::adapters) fn reply(ask: &Ask, body: &[u8]) -> Result<Vec<Piece>, Garbage> {
+    let chunk: Chunk<'_> =
+        serde_json::from_slice(body).map_err(|_| Garbage("not the JSON of a chat answer"))?;
+    let mut out = Vec::new();
+    if chunk.error.is_none() && chunk.choices.0.is_empty() && ask.operation != Operation::Embeddings
     {
-        out.push(Piece::Reasoning {
-            text: thought,
-            signature: None,
-        });
+        return Err(Garbage("no choices"));
     }
-    content(message.get("content"), &mut out);
-    if let Some(declined) = text(message, "refusal").filter(|words| !words.is_empty()) {
-        out.push(Piece::Declined(declined));
+    if ask.operation == Operation::Embeddings && chunk.error.is_none() && !chunk.data.is_list() {
+        return Err(Garbage("no embeddings"));
     }
-    let mut calls = 0;
-    for call in message
-        .get("tool_calls")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        let function = call.get("function");
-        let part = |name: &str| function.and_then(|function| function.get(name));
-        let arguments = match part("arguments") {
-            Some(Value::String(text)) => text.clone(),
-            Some(Value::Null) | None => String::new(),
-            Some(value) => value.to_string(),
-        };
-        out.push(Piece::ToolCall {
-            index: calls,
-            id: Some(text(call, "id").unwrap_or_else(|| format!("call_{calls}"))),
-            name: Some(
-                part("name")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-                    .to_owned(),
-            ),
-            arguments,
-        });
-        calls += 1;
+    let mut reader = Stream::default();
+    let before_usage = reader.chunk(chunk, &mut out);
+    if ask.operation != Operation::Embeddings {
+        reader.end(before_usage, &mut out);
     }
-    if let Some(native) = choice.get("finish_reason").and_then(Value::as_str) {
-        out.push(Piece::Finish {
-            reason: finish(native, calls > 0),
-            native: native.to_owned(),
-        });
-    }
-    out.extend(counts.map(Piece::Usage));
     Ok(out)
 }
 
-/// Text, or parts of it: Mistral sends its thinking as parts.
-pub fn content(content: Option<&Value>, out: &mut Vec<Piece>) {
-    match content {
-        Some(Value::String(text)) if !text.is_empty() => out.push(Piece::Text(text.clone())),
-        Some(Value::Array(parts)) => {
-            for part in parts {
-                let text = part.get("text").and_then(Value::as_str);
-                match (part.get("type").and_then(Value::as_str), text) {
-                    (Some("text") | None, Some(text)) => out.push(Piece::Text(text.to_owned())),
-                    (Some("refusal"), _) => out.push(Piece::Declined(
-                        part.get("refusal")
-                            .and_then(Value::as_str)
-                            .unwrap_or_default()
-                            .to_owned(),
-                    )),
-                    (Some("thinking"), _) => {
-                        let thought = part
-                            .get("thinking")
-                            .and_then(Value::as_array)
-                            .into_iter()
-                            .flatten();
-                        let text = thought
-                            .filter_map(|part| part.get("text").and_then(Value::as_str))
-                            .collect();
-                        out.push(Piece::Reasoning {
-                            text,
-                            signature: None,
-                        });
-                    }
-                    _ => {}
-                }
-            }
-        }
-        _ => {}
-    }
-}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::adapters::testing::ask;
+    use crate::piece::{FinishReason, Usage};
+    use serde_json::json;
 
-/// A finish reason in our words. Some providers say `stop` when they mean tool calls.
-pub fn finish(native: &str, called: bool) -> FinishReason {
-    match native {
-        "stop" | "eos" | "eos_token" | "stop_sequence" | "end_turn" | "completed" if called => {
-            FinishReason::ToolCalls
+    fn read(body: &str) -> Result<Vec<Piece>, Garbage> {
+        reply(&ask(json!({})), body.as_bytes())
+    }
+
+    #[test]
+    fn everything_at_once() {
+        let pieces = read(
+            r#"{"id":"i","model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"hi","reasoning_content":"hm","refusal":null,
+            "tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}},{"function":{"name":"g","arguments":{"b":2}}}]}}],
+            "usage":{"prompt_tokens":3,"completion_tokens":2}}"#,
+        );
+        assert_eq!(
+            pieces.unwrap(),
+            [
+                Piece::Start {
+                    id: "i".to_owned(),
+                    model: "m".to_owned()
+                },
+                Piece::Reasoning {
+                    text: "hm".to_owned(),
+                    signature: None
+                },
+                Piece::Text("hi".to_owned()),
+                Piece::ToolCall {
+                    index: 0,
+                    id: Some("c".to_owned()),
+                    name: Some("f".to_owned()),
+                    arguments: r#"{"a":1}"#.to_owned()
+                },
+                Piece::ToolCall {
+                    index: 1,
+                    id: Some("call_1".to_owned()),
+                    name: Some("g".to_owned()),
+                    arguments: r#"{"b":2}"#.to_owned()
+                },
+                Piece::Finish {
+                    reason: FinishReason::ToolCalls,
+                    native: "stop".to_owned()
+                },
+                Piece::Usage(Usage {
+                    prompt: 3,
+                    completion: 2,
+                    ..Usage::default()
+                }),
+            ]
+        );
+    }
+
+    #[test]
+    fn refusals_errors_and_garbage() {
+        let pieces = read(
+            r#"{"choices":[{"message":{"content":null,"refusal":"no"},"finish_reason":"stop"}]}"#,
+        )
+        .unwrap();
+        assert!(pieces.contains(&Piece::Declined("no".to_owned())));
+        assert!(
+            matches!(&read(r#"{"error":{"message":"x","code":502}}"#).unwrap()[..], [Piece::Failed(e)] if e.status == 502)
+        );
+        for bad in [
+            "",
+            "[]",
+            "{}",
+            "null",
+            r#"{"choices":[]}"#,
+            r#"{"choices":{}}"#,
+            "<html>",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
         }
-        "tool_calls" | "function_call" | "tool_use" => FinishReason::ToolCalls,
-        "length" | "max_tokens" | "model_length" | "model_context_window_exceeded" => {
-            FinishReason::Length
-        }
-        "content_filter" | "safety" | "sensitive" => FinishReason::ContentFilter,
-        "error" | "network_error" | "insufficient_system_resource" => FinishReason::Error,
-        _ => FinishReason::Stop,
+    }
+
+    #[test]
+    fn embeddings_give_counts_only() {
+        let mut asked = ask(json!({}));
+        asked.operation = Operation::Embeddings;
+        let pieces = reply(&asked, br#"{"object":"list","model":"e","data":[{"embedding":[0.1],"index":0}],"usage":{"prompt_tokens":5,"total_tokens":5}}"#).unwrap();
+        assert_eq!(
+            pieces,
+            [
+                Piece::Start {
+                    id: String::new(),
+                    model: "e".to_owned()
+                },
+                Piece::Usage(Usage {
+                    prompt: 5,
+                    ..Usage::default()
+                })
+            ]
+        );
+        assert!(reply(&asked, b"{}").is_err());
     }
 }

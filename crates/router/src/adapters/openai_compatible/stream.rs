@@ -1,216 +1,627 @@
-//! An answer in chunks. The fields of a chunk are read as borrowed text where they need no unescaping: this is the hot path.
+//! A streamed chat answer. The path of every token: chunks are read into borrowed structs, and what is copied is only what
+//! leaves in a piece.
 
-use super::{error, reply, usage};
+use super::error;
+use super::usage::Wire as UsageWire;
+use crate::adapters::wire::{Count, JsonText, List, Maybe, Str};
 use crate::adapters::{Decoder, Garbage};
 use crate::piece::{FinishReason, Piece};
 use crate::sse::Event;
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
-/// Reads chunks.
-#[derive(Debug, Default)]
-pub struct Stream {
-    started: bool,
-    complete: bool,
-    finished: bool,
-    /// Id of the call at each index, to tell a new call from more of the last where a provider gives no index.
-    calls: Vec<String>,
+/// One chunk, or a whole answer: they differ in `delta` and `message` only.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::adapters) struct Chunk<'a> {
+    #[serde(borrow)]
+    id: Str<'a>,
+    #[serde(borrow)]
+    model: Str<'a>,
+    #[serde(borrow)]
+    pub(super) choices: List<Maybe<Choice<'a>>>,
+    usage: Maybe<UsageWire>,
+    /// Groq says the counts of a stream here.
+    x_groq: Maybe<Groq>,
+    pub(super) error: Option<Value>,
+    /// Of embeddings: that it is there.
+    pub(super) data: Presence,
 }
 
-#[derive(Deserialize)]
-struct Chunk<'a> {
-    #[serde(borrow, default)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    model: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    choices: Option<Vec<Choice<'a>>>,
-    #[serde(default)]
-    usage: Option<Value>,
-    #[serde(default)]
-    x_groq: Option<Value>,
-    #[serde(default)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Choice<'a> {
+    index: Count,
+    #[serde(borrow)]
+    delta: Maybe<Delta<'a>>,
+    #[serde(borrow)]
+    message: Maybe<Delta<'a>>,
+    #[serde(borrow)]
+    finish_reason: Str<'a>,
+    /// OpenRouter: what the provider behind it said.
+    #[serde(borrow)]
+    native_finish_reason: Str<'a>,
+    /// Moonshot says the counts of a stream here.
+    usage: Maybe<UsageWire>,
+    /// OpenRouter.
     error: Option<Value>,
 }
 
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(default)]
-    index: Option<u32>,
-    #[serde(borrow, default)]
-    delta: Option<Delta<'a>>,
-    #[serde(borrow, default)]
-    finish_reason: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct Delta<'a> {
-    #[serde(borrow, default)]
-    content: Option<Content<'a>>,
-    #[serde(borrow, default)]
-    refusal: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    reasoning: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    reasoning_content: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    tool_calls: Option<Vec<Call<'a>>>,
+    #[serde(borrow)]
+    content: Content<'a>,
+    #[serde(borrow)]
+    reasoning: Str<'a>,
+    #[serde(borrow)]
+    reasoning_content: Str<'a>,
+    #[serde(borrow)]
+    reasoning_details: List<Maybe<Detail<'a>>>,
+    #[serde(borrow)]
+    refusal: Str<'a>,
+    #[serde(borrow)]
+    tool_calls: List<Maybe<Call<'a>>>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Content<'a> {
-    Text(#[serde(borrow)] Cow<'a, str>),
-    Parts(Vec<Value>),
+/// OpenRouter: the thinking with its proof. Only the proof is read here; the text stands in `reasoning` too.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Detail<'a> {
+    #[serde(borrow)]
+    r#type: Str<'a>,
+    #[serde(borrow)]
+    signature: Str<'a>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct Call<'a> {
-    #[serde(default)]
-    index: Option<u32>,
-    #[serde(borrow, default)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    function: Option<Function<'a>>,
+    index: Count,
+    #[serde(borrow)]
+    id: Str<'a>,
+    #[serde(borrow)]
+    function: Maybe<Function<'a>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct Function<'a> {
-    #[serde(borrow, default)]
-    name: Option<Cow<'a, str>>,
-    #[serde(default)]
-    arguments: Option<Value>,
+    #[serde(borrow)]
+    name: Str<'a>,
+    #[serde(borrow)]
+    arguments: JsonText<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Groq {
+    usage: Maybe<UsageWire>,
+}
+
+/// Text, or Mistral's list of texts and thoughts.
+#[derive(Debug, Default)]
+enum Content<'a> {
+    #[default]
+    Nothing,
+    Text(Cow<'a, str>),
+    Parts(Vec<ContentPart<'a>>),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ContentPart<'a> {
+    #[serde(borrow)]
+    r#type: Str<'a>,
+    #[serde(borrow)]
+    text: Str<'a>,
+    #[serde(borrow)]
+    thinking: List<Maybe<Thought<'a>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Thought<'a> {
+    #[serde(borrow)]
+    text: Str<'a>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V<'a>(PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for V<'a> {
+            type Value = Content<'a>;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("any JSON")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Content<'a>, E> {
+                Ok(Content::Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Content<'a>, E> {
+                Ok(Content::Text(Cow::Owned(text.to_owned())))
+            }
+            fn visit_unit<E>(self) -> Result<Content<'a>, E> {
+                Ok(Content::Nothing)
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Content<'a>, E> {
+                Ok(Content::Nothing)
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<Content<'a>, E> {
+                Ok(Content::Nothing)
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Content<'a>, E> {
+                Ok(Content::Nothing)
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Content<'a>, E> {
+                Ok(Content::Nothing)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Content<'a>, A::Error> {
+                let mut parts = Vec::new();
+                while let Some(part) = seq.next_element::<Maybe<ContentPart<'a>>>()? {
+                    parts.extend(part.0);
+                }
+                Ok(Content::Parts(parts))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Content<'a>, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Content::Nothing)
+            }
+        }
+        deserializer.deserialize_any(V(PhantomData))
+    }
+}
+
+/// Whether a list stands there, without keeping it.
+#[derive(Debug, Default)]
+pub(super) struct Presence(bool);
+
+impl Presence {
+    /// Whether it does.
+    pub(super) fn is_list(&self) -> bool {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Presence {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let list = List::<IgnoredAny>::deserialize(deserializer)?;
+        Ok(Self(!list.0.is_empty()))
+    }
+}
+
+/// One tool call of the answer.
+#[derive(Debug)]
+struct Slot {
+    wire_index: Option<u64>,
+    id: String,
+    named: bool,
+}
+
+/// Reads one streamed answer.
+#[derive(Debug, Default)]
+pub(in crate::adapters) struct Stream {
+    started: bool,
+    slots: Vec<Slot>,
+    finish: Option<(FinishReason, String)>,
+    failed: bool,
+    done: bool,
 }
 
 impl Decoder for Stream {
     fn event(&mut self, event: &Event, out: &mut Vec<Piece>) -> Result<(), Garbage> {
-        if self.complete {
-            return Ok(());
-        }
         let data = event.data.trim_ascii();
         if data == b"[DONE]" {
-            self.complete = true;
-            return Ok(());
-        }
-        if data.is_empty() {
-            return Ok(());
-        }
-        let chunk: Chunk<'_> =
-            serde_json::from_slice(data).map_err(|_| Garbage("a chunk that is not JSON"))?;
-        let groq = || usage::read(chunk.x_groq.as_ref()?.get("usage")?);
-        let counts = chunk.usage.as_ref().and_then(usage::read).or_else(groq);
-        if let Some(problem) = chunk.error.filter(|problem| !problem.is_null()) {
-            // What was counted until then is billed all the same.
-            out.extend(counts.map(Piece::Usage));
-            out.push(Piece::Failed(error::of(200, &problem)));
-            return Ok(());
-        }
-        if !self.started {
-            self.started = true;
-            out.push(Piece::Start {
-                id: chunk.id.map(Cow::into_owned).unwrap_or_default(),
-                model: chunk.model.map(Cow::into_owned).unwrap_or_default(),
-            });
-        }
-        // Further choices (`n`) are relayed by the one who passes the chunk on; the first one is characterised.
-        for choice in chunk
-            .choices
-            .into_iter()
-            .flatten()
-            .filter(|choice| choice.index.unwrap_or(0) == 0)
-        {
-            if let Some(delta) = choice.delta {
-                self.delta(delta, out);
+            self.done = true;
+            if self.started {
+                self.end(out.len(), out);
             }
-            if let Some(native) = choice.finish_reason.filter(|native| !native.is_empty()) {
-                self.finished = true;
-                let reason = reply::finish(&native, !self.calls.is_empty());
-                out.push(Piece::Finish {
-                    reason,
-                    native: native.into_owned(),
-                });
-                if reason == FinishReason::Error {
-                    out.push(Piece::Failed(error::of(200, &Value::Null)));
-                }
-            }
+            return Ok(());
         }
-        out.extend(counts.map(Piece::Usage));
+        if data.is_empty() || self.failed {
+            return Ok(());
+        }
+        let chunk: Chunk<'_> = serde_json::from_slice(data)
+            .map_err(|_| Garbage("an event is not the JSON of a chat chunk"))?;
+        if event.name == "error" && chunk.error.is_none() {
+            self.failed = true;
+            out.push(Piece::Failed(error::error(0, data)));
+            return Ok(());
+        }
+        self.chunk(chunk, out);
         Ok(())
     }
 
     fn is_complete(&self) -> bool {
-        self.complete
+        self.done || self.failed
     }
 
-    fn at_end(&mut self) -> bool {
-        // Several providers close after the finish reason and never say [DONE].
-        self.complete |= self.finished;
-        self.complete
+    fn at_end(&self) -> bool {
+        self.done || self.finish.is_some() || self.failed
     }
 }
 
 impl Stream {
-    fn delta(&mut self, delta: Delta<'_>, out: &mut Vec<Piece>) {
-        if let Some(thought) = delta
-            .reasoning
-            .or(delta.reasoning_content)
-            .filter(|thought| !thought.is_empty())
+    /// The pieces of one chunk. Returns where in `out` a finish belongs: before the counts.
+    pub(super) fn chunk(&mut self, chunk: Chunk<'_>, out: &mut Vec<Piece>) -> usize {
+        // Azure's first chunk has neither id nor choices: the answer begins after it.
+        let says = !chunk.choices.0.is_empty() || !chunk.id.is_empty() || !chunk.model.is_empty();
+        if says && !self.started {
+            self.started = true;
+            out.push(Piece::Start {
+                id: chunk.id.0.into_owned(),
+                model: chunk.model.0.into_owned(),
+            });
+        }
+        let (mut usage, mut failure) = (
+            chunk.usage.0.and_then(|usage| usage.usage()),
+            chunk.error.filter(|e| !e.is_null()),
+        );
+        for choice in chunk.choices.0.into_iter().filter_map(|choice| choice.0) {
+            if choice.index.or_zero() > 0 {
+                continue;
+            }
+            if let Some(delta) = choice.delta.0.or(choice.message.0) {
+                self.delta(delta, out);
+            }
+            usage = usage.or_else(|| choice.usage.0?.usage());
+            failure = failure.or(choice.error.filter(|e| !e.is_null()));
+            if !choice.finish_reason.is_empty() {
+                let native = if choice.native_finish_reason.is_empty() {
+                    &choice.finish_reason
+                } else {
+                    &choice.native_finish_reason
+                };
+                self.finish(reason(&choice.finish_reason.0), &native.0, out);
+            }
+        }
+        let before_usage = out.len();
+        out.extend(
+            usage
+                .or_else(|| chunk.x_groq.0?.usage.0?.usage())
+                .map(Piece::Usage),
+        );
+        if let Some(failure) = failure {
+            self.failed = true;
+            out.push(Piece::Failed(error::in_band(&failure)));
+        }
+        before_usage
+    }
+
+    /// The end of an answer that named no reason for it.
+    pub(super) fn end(&mut self, at: usize, out: &mut Vec<Piece>) {
+        if self.finish.is_none() && !self.failed {
+            let mut finish = Vec::new();
+            self.finish(FinishReason::Stop, "", &mut finish);
+            let at = at.min(out.len());
+            out.splice(at..at, finish);
+        }
+    }
+
+    fn finish(&mut self, reason: FinishReason, native: &str, out: &mut Vec<Piece>) {
+        let reason = if reason == FinishReason::Stop && !self.slots.is_empty() {
+            FinishReason::ToolCalls
+        } else {
+            reason
+        };
+        // OpenRouter repeats the reason in the chunk of the counts.
+        if self
+            .finish
+            .as_ref()
+            .is_some_and(|(before, said)| *before == reason && said == native)
         {
+            return;
+        }
+        self.finish = Some((reason, native.to_owned()));
+        out.push(Piece::Finish {
+            reason,
+            native: native.to_owned(),
+        });
+    }
+
+    fn delta(&mut self, delta: Delta<'_>, out: &mut Vec<Piece>) {
+        let thought = if delta.reasoning.is_empty() {
+            delta.reasoning_content
+        } else {
+            delta.reasoning
+        };
+        if !thought.is_empty() {
             out.push(Piece::Reasoning {
-                text: thought.into_owned(),
+                text: thought.0.into_owned(),
                 signature: None,
             });
         }
+        for detail in delta
+            .reasoning_details
+            .0
+            .into_iter()
+            .filter_map(|detail| detail.0)
+        {
+            if detail.r#type.0 == "reasoning.text" && !detail.signature.is_empty() {
+                out.push(Piece::Reasoning {
+                    text: String::new(),
+                    signature: Some(detail.signature.0.into_owned()),
+                });
+            }
+        }
         match delta.content {
-            Some(Content::Text(text)) if !text.is_empty() => {
-                out.push(Piece::Text(text.into_owned()))
-            }
-            Some(Content::Parts(parts)) => reply::content(Some(&Value::Array(parts)), out),
-            _ => {}
-        }
-        if let Some(words) = delta.refusal.filter(|words| !words.is_empty()) {
-            out.push(Piece::Declined(words.into_owned()));
-        }
-        for call in delta.tool_calls.into_iter().flatten() {
-            let id = call.id.as_deref().unwrap_or_default();
-            let index = match call.index {
-                Some(index) => index as usize,
-                None if self.calls.is_empty() => 0,
-                None if !id.is_empty() && self.calls.last().is_some_and(|last| last != id) => {
-                    self.calls.len()
-                }
-                None => self.calls.len() - 1,
-            };
-            // An index from nowhere must not cost memory.
-            let new = index >= self.calls.len();
-            if new && self.calls.len() < 1024 {
-                self.calls.resize(index.min(1023) + 1, String::new());
-                if let Some(slot) = self.calls.last_mut() {
-                    *slot = if id.is_empty() {
-                        format!("call_{index}")
-                    } else {
-                        id.to_owned()
-                    };
+            Content::Text(text) if !text.is_empty() => out.push(Piece::Text(text.into_owned())),
+            Content::Nothing | Content::Text(_) => {}
+            Content::Parts(parts) => {
+                for part in parts {
+                    if part.r#type.0 == "text" && !part.text.is_empty() {
+                        out.push(Piece::Text(part.text.0.into_owned()));
+                    }
+                    for thought in part.thinking.0.into_iter().filter_map(|thought| thought.0) {
+                        if !thought.text.is_empty() {
+                            out.push(Piece::Reasoning {
+                                text: thought.text.0.into_owned(),
+                                signature: None,
+                            });
+                        }
+                    }
                 }
             }
-            let (name, arguments) = call
-                .function
-                .map_or((None, None), |function| (function.name, function.arguments));
-            let arguments = match arguments {
-                Some(Value::String(text)) => text,
-                Some(Value::Null) | None => String::new(),
-                Some(value) => value.to_string(),
-            };
+        }
+        if !delta.refusal.is_empty() {
+            out.push(Piece::Declined(delta.refusal.0.into_owned()));
+        }
+        for call in delta.tool_calls.0.into_iter().filter_map(|call| call.0) {
+            self.call(call, out);
+        }
+    }
+
+    fn call(&mut self, call: Call<'_>, out: &mut Vec<Piece>) {
+        let function = call.function.0.unwrap_or_default();
+        let (at, new) = match self.find(call.index.0, &call.id.0, &function.name.0) {
+            Some(at) => (at, false),
+            None => {
+                let id = if call.id.is_empty() {
+                    format!("call_{}", self.slots.len())
+                } else {
+                    call.id.0.into_owned()
+                };
+                self.slots.push(Slot {
+                    wire_index: call.index.0,
+                    id,
+                    named: false,
+                });
+                (self.slots.len() - 1, true)
+            }
+        };
+        let (Some(slot), Ok(index)) = (self.slots.get_mut(at), u32::try_from(at)) else {
+            return;
+        };
+        let name = (!slot.named && !function.name.is_empty()).then(|| function.name.0.into_owned());
+        slot.named |= name.is_some();
+        let arguments = function.arguments.0.into_owned();
+        if new || name.is_some() || !arguments.is_empty() {
             out.push(Piece::ToolCall {
-                index: u32::try_from(index).unwrap_or(u32::MAX),
-                id: new.then(|| self.calls.get(index).cloned().unwrap_or_default()),
-                // Some providers repeat the name in every part.
-                name: name
-                    .filter(|name| new && !name.is_empty())
-                    .map(Cow::into_owned),
+                index,
+                id: new.then(|| slot.id.clone()),
+                name,
                 arguments,
             });
         }
+    }
+
+    /// Which call a part belongs to. Some providers leave out the index, some give every call the index 0 and tell them apart
+    /// by id, some repeat id and name in every part.
+    fn find(&self, index: Option<u64>, id: &str, name: &str) -> Option<usize> {
+        if !id.is_empty()
+            && let Some(at) = self.slots.iter().position(|slot| slot.id == id)
+        {
+            return Some(at);
+        }
+        // A new id with a name opens a new call; a new id without one is noise in a call already open.
+        if !id.is_empty() && !name.is_empty() {
+            return None;
+        }
+        match index {
+            Some(index) => self
+                .slots
+                .iter()
+                .rposition(|slot| slot.wire_index == Some(index)),
+            None if name.is_empty() => self.slots.len().checked_sub(1),
+            None => None,
+        }
+    }
+}
+
+/// The reasons providers give, in ours. One that nobody knows is taken for an ordinary end; `native` keeps it.
+fn reason(said: &str) -> FinishReason {
+    match said {
+        "length" | "max_tokens" | "model_length" | "MAX_TOKENS" => FinishReason::Length,
+        "tool_calls" | "tool_use" | "function_call" => FinishReason::ToolCalls,
+        "content_filter" | "safety" | "SAFETY" | "recitation" | "RECITATION" | "sensitive" => {
+            FinishReason::ContentFilter
+        }
+        "error"
+        | "network_error"
+        | "insufficient_system_resource"
+        | "abort"
+        | "malformed_function_call" => FinishReason::Error,
+        _ => FinishReason::Stop,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::adapters::testing::{calls, pieces};
+    use crate::piece::Usage;
+
+    fn read(events: &[&str]) -> Vec<Piece> {
+        pieces(Box::new(Stream::default()), events)
+    }
+
+    fn tools(events: &[&str]) -> Vec<(String, String, String)> {
+        let events: Vec<String> = events
+            .iter()
+            .map(|calls| {
+                format!(
+                    r#"{{"id":"i","choices":[{{"index":0,"delta":{{"tool_calls":{calls}}}}}]}}"#
+                )
+            })
+            .collect();
+        calls(&read(
+            &events.iter().map(String::as_str).collect::<Vec<_>>(),
+        ))
+    }
+
+    fn call(id: &str, name: &str, arguments: &str) -> (String, String, String) {
+        (id.to_owned(), name.to_owned(), arguments.to_owned())
+    }
+
+    #[test]
+    fn text_counts_and_end() {
+        let out = read(&[
+            r#"{"id":"","model":"","choices":[],"prompt_filter_results":[]}"#,
+            r#"{"id":"i","model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#,
+            r#"{"id":"i","model":"m","choices":[{"index":0,"delta":{"content":"a\n"}},{"index":1,"delta":{"content":"not this"}}]}"#,
+            r#"{"id":"i","choices":[{"index":0,"delta":{},"finish_reason":"length"}],"usage":null}"#,
+            r#"{"id":"i","choices":[{"index":0,"delta":{"content":""},"finish_reason":"length"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#,
+            "[DONE]",
+        ]);
+        assert_eq!(
+            out,
+            [
+                Piece::Start {
+                    id: "i".to_owned(),
+                    model: "m".to_owned()
+                },
+                Piece::Text("a\n".to_owned()),
+                Piece::Finish {
+                    reason: FinishReason::Length,
+                    native: "length".to_owned()
+                },
+                Piece::Usage(Usage {
+                    prompt: 1,
+                    completion: 2,
+                    ..Usage::default()
+                }),
+            ]
+        );
+    }
+
+    #[test]
+    fn tool_calls_of_every_make() {
+        // OpenAI: index, then arguments in parts.
+        let openai = tools(&[
+            r#"[{"index":0,"id":"a","function":{"name":"f","arguments":""}}]"#,
+            r#"[{"index":0,"function":{"arguments":"{\"x\""}}]"#,
+            r#"[{"index":1,"id":"b","function":{"name":"g","arguments":"{}"}}]"#,
+            r#"[{"index":0,"function":{"arguments":":1}"}}]"#,
+        ]);
+        assert_eq!(openai, [call("a", "f", r#"{"x":1}"#), call("b", "g", "{}")]);
+        // Id and name in every part.
+        let repeated = tools(&[
+            r#"[{"index":0,"id":"a","function":{"name":"f","arguments":"{"}}]"#,
+            r#"[{"index":0,"id":"a","function":{"name":"f","arguments":"}"}}]"#,
+        ]);
+        assert_eq!(repeated, [call("a", "f", "{}")]);
+        // No index; the second call has no id either.
+        let bare = tools(&[
+            r#"[{"id":"a","function":{"name":"f","arguments":"{"}}]"#,
+            r#"[{"function":{"arguments":"}"}}]"#,
+            r#"[{"function":{"name":"g","arguments":{"y":[1]}}}]"#,
+        ]);
+        assert_eq!(
+            bare,
+            [call("a", "f", "{}"), call("call_1", "g", r#"{"y":[1]}"#)]
+        );
+        // Every call with the index 0.
+        let zero = tools(&[
+            r#"[{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}},{"index":0,"id":"b","function":{"name":"f","arguments":"{}"}}]"#,
+        ]);
+        assert_eq!(zero, [call("a", "f", "{}"), call("b", "f", "{}")]);
+        // Counting from 1.
+        let one = tools(&[
+            r#"[{"index":1,"id":"a","function":{"name":"f"}}]"#,
+            r#"[{"index":1,"function":{"arguments":"{}"}}]"#,
+        ]);
+        assert_eq!(one, [call("a", "f", "{}")]);
+    }
+
+    #[test]
+    fn thinking_refusal_and_lists() {
+        let out = read(&[
+            r#"{"id":"i","choices":[{"delta":{"reasoning":"a","reasoning_content":"a","reasoning_details":[{"type":"reasoning.text","signature":"s"}]}}]}"#,
+            r#"{"id":"i","choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"b"}]},{"type":"text","text":"c"}]}}]}"#,
+            r#"{"id":"i","choices":[{"delta":{"refusal":"no"},"finish_reason":"stop","native_finish_reason":"end"}]}"#,
+        ]);
+        let thought = |text: &str, signature: Option<&str>| Piece::Reasoning {
+            text: text.to_owned(),
+            signature: signature.map(str::to_owned),
+        };
+        assert_eq!(
+            out[1..],
+            [
+                thought("a", None),
+                thought("", Some("s")),
+                thought("b", None),
+                Piece::Text("c".to_owned()),
+                Piece::Declined("no".to_owned()),
+                Piece::Finish {
+                    reason: FinishReason::Stop,
+                    native: "end".to_owned()
+                }
+            ]
+        );
+    }
+
+    #[test]
+    fn a_stream_that_fails() {
+        for event in [
+            r#"{"error":{"message":"x","code":502}}"#,
+            r#"{"id":"i","choices":[{"index":0,"delta":{},"finish_reason":"error","error":{"message":"x","code":502}}]}"#,
+        ] {
+            let out = read(&[
+                r#"{"id":"i","choices":[{"delta":{"content":"a"}}]}"#,
+                event,
+                "[DONE]",
+            ]);
+            assert!(
+                matches!(out.last(), Some(Piece::Failed(e)) if e.status == 502 && e.message == "x"),
+                "{out:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_end_without_a_reason() {
+        let out = read(&[
+            r#"{"id":"","model":"m","choices":[{"delta":{"content":"4"}}]}"#,
+            "[DONE]",
+        ]);
+        assert!(matches!(
+            out.last(),
+            Some(Piece::Finish {
+                reason: FinishReason::Stop,
+                ..
+            })
+        ));
+        let mut stream = Stream::default();
+        let event = Event {
+            name: String::new(),
+            data: br#"{"choices":[{"delta":{"content":"4"}}]}"#.as_slice().into(),
+        };
+        stream.event(&event, &mut Vec::new()).unwrap();
+        assert!(!stream.at_end());
+        assert!(
+            stream
+                .event(
+                    &Event {
+                        name: String::new(),
+                        data: b"<html>".as_slice().into()
+                    },
+                    &mut Vec::new()
+                )
+                .is_err()
+        );
     }
 }

@@ -1,3 +1,0 @@
-//! As the compatible ones say it.
-
-pub use crate::adapters::openai_compatible::usage::*;
