@@ -1,7 +1,7 @@
 //! Whether the text of an answer declines. Reads the head only and keeps nothing.
 //!
-//! The way of a head: thinking and white space before it are skipped as they pass ([`Head`]), [`shape`] takes out what is not
-//! the model speaking (quotations, code, letters, scripts), then [`english`] and [`elsewhere`] look for a first person who
+//! The way of a head: thinking and white space before it are skipped as they pass (`Head`), `shape` takes out what is not
+//! the model speaking (quotations, code, letters, scripts), then `english` and `elsewhere` look for a first person who
 //! will not do what was asked, and for help that follows all the same. Precision comes before recall: a doubt is "no".
 //!
 //! A statement of a missing ability or a missing input ("I can't see the image") is no refusal; nor is partial help.

@@ -1,8 +1,8 @@
 //! Tool calls against what was offered.
 //!
-//! [`Offered::read`] checks the tools of a request once; the same tools in a later request cost one hash ([`cache`]). A schema
-//! that is wrong fails the request before any call; one too costly to check ([`cost`]) is passed on, and calls of it are checked
-//! for JSON and name alone. [`calls`] collects the calls of an answer and counts them.
+//! [`Offered::read`] checks the tools of a request once; the same tools in a later request cost one hash (`cache`). A schema
+//! that is wrong fails the request before any call; one too costly to check (`cost`) is passed on, and calls of it are checked
+//! for JSON and name alone. `calls` collects the calls of an answer and counts them.
 
 mod cache;
 mod calls;
