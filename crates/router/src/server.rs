@@ -12,6 +12,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 /// Headers of one request, at most.
 const HEADERS: usize = 100;
@@ -34,6 +35,7 @@ where
     F: Future<Output = Response<Reply>> + Send + 'static,
 {
     let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -63,7 +65,8 @@ where
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
-        tokio::spawn(async move {
+        while connections.try_join_next().is_some() {}
+        connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended");
             }
@@ -73,5 +76,7 @@ where
     tokio::time::timeout(Duration::from_secs(settings.drain_s), graceful.shutdown())
         .await
         .ok();
+    // Who is not done by now is cut off; the events are written all the same.
+    connections.shutdown().await;
     Ok(())
 }

@@ -132,9 +132,17 @@ impl Demo {
                     continue;
                 };
                 let gateway = Arc::clone(gateway);
+                let mut stopped = stopped.clone();
                 tokio::spawn(async move {
-                    let answer = gateway.handle(request(&event)).await;
-                    answer.into_body().collect().await.ok();
+                    let answered = async {
+                        let answer = gateway.handle(request(&event)).await;
+                        answer.into_body().collect().await.ok();
+                    };
+                    // Nobody waits for a simulated client when the demo ends.
+                    tokio::select! {
+                        () = answered => {}
+                        _ = stopped.wait_for(|stop| *stop) => {}
+                    }
                     drop(turn);
                 });
             }
