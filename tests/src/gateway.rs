@@ -7,14 +7,13 @@ use std::sync::Arc;
 use tidemark_bus::{Journal, JournalOptions, Read};
 use tidemark_catalog::Catalog;
 use tidemark_event::wire;
-use tidemark_router::adapters::Dialect;
 use tidemark_router::emit::Emitter;
 use tidemark_router::gateway::Gateway;
 use tidemark_router::keys::Keys;
 use tidemark_router::route::Routes;
 use tidemark_router::server;
-use tidemark_router::settings::{Settings, Upstream};
-use tidemark_sim::providers::{self, Ledger, Providers, Script};
+use tidemark_router::settings::Settings;
+use tidemark_sim::providers::{Ledger, Providers, Script};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -44,32 +43,11 @@ pub async fn front(dir: &Path, script: Script) -> Result<Front> {
     };
     let upstream = TcpListener::bind("127.0.0.1:0").await?;
     let address = upstream.local_addr()?;
-    let upstreams = script
-        .providers()
-        .map(|(provider, dialect)| {
-            let (dialect, version) = match dialect {
-                providers::Dialect::OpenaiCompatible => (Dialect::OpenaiCompatible, "v1"),
-                providers::Dialect::Openai => (Dialect::Openai, "v1"),
-                providers::Dialect::Anthropic => (Dialect::Anthropic, "v1"),
-                providers::Dialect::Gemini => (Dialect::Gemini, "v1beta"),
-            };
-            Upstream {
-                provider: provider.to_owned(),
-                dialect,
-                base_url: format!("http://{address}/{provider}/{version}"),
-                key_env: None,
-                simulated: true,
-            }
-        })
-        .collect();
+    let settings: Settings = toml::from_str(&script.upstreams(address))?;
     let providers = Providers::new(script, 7);
     let ledger = providers.ledger();
     tokio::spawn(providers.serve(upstream, until(stopped.clone())));
 
-    let settings = Settings {
-        upstreams,
-        ..Settings::default()
-    };
     let journal = Journal::open(&dir.join("journal"), JournalOptions::default())?;
     let keys = Keys::open(dir)?;
     let (_, key) = keys.create("acme")?;

@@ -13,15 +13,17 @@
 use arrow::array::AsArray;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use tidemark_catalog::Catalog;
 use tidemark_sim::providers::Script;
 use tidemark_tests::gateway::front;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk");
 
-fn has(program: &str) -> bool {
+/// Whether a program is there and does what is asked of it.
+fn has(program: &str, arguments: &[&str]) -> bool {
     let there = Command::new(program)
-        .arg("--version")
+        .args(arguments)
         .output()
         .is_ok_and(|output| output.status.success());
     assert!(
@@ -29,7 +31,10 @@ fn has(program: &str) -> bool {
         "{program} is missing, and SDK_TESTS=required"
     );
     if !there {
-        eprintln!("skipped: {program} is not installed");
+        eprintln!(
+            "skipped: `{program} {}` does not run here",
+            arguments.join(" ")
+        );
     }
     there
 }
@@ -52,7 +57,8 @@ fn cache() -> PathBuf {
     folder
 }
 
-fn python() -> PathBuf {
+/// The packages, installed once for all tests of this process.
+static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
     let venv = cache().join("venv");
     let python = venv.join("bin/python");
     if !python.exists() {
@@ -70,6 +76,16 @@ fn python() -> PathBuf {
         ])
         .arg(wanted));
     python
+});
+
+/// A script with the packages; none where Python cannot make a place for them.
+fn python(script: &str) -> Option<Command> {
+    // Debian's python3 comes without what makes an environment.
+    has("python3", &["-c", "import venv, ensurepip"]).then(|| {
+        let mut command = Command::new(&*PYTHON);
+        command.arg(Path::new(SCRIPTS).join(script));
+        command
+    })
 }
 
 fn node() -> PathBuf {
@@ -120,25 +136,21 @@ async fn drive(mut command: Command) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn openai_for_python() {
-    if has("python3") {
-        let mut command = Command::new(python());
-        command.arg(Path::new(SCRIPTS).join("openai_sdk.py"));
+    if let Some(command) = python("openai_sdk.py") {
         drive(command).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn anthropic_for_python() {
-    if has("python3") {
-        let mut command = Command::new(python());
-        command.arg(Path::new(SCRIPTS).join("anthropic_sdk.py"));
+    if let Some(command) = python("anthropic_sdk.py") {
         drive(command).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn openai_for_node() {
-    if has("npm") {
+    if has("npm", &["--version"]) {
         let mut command = Command::new("node");
         command.arg(node());
         drive(command).await;

@@ -110,9 +110,12 @@ async fn append(
                     | JournalError::ReadOnly),
                 ) => {
                     state.blocked.store(true, Ordering::Relaxed);
-                    tracing::error!(%error, events = count, "the journal stopped: requests are refused until a restart; these events are lost");
                     events.close();
-                    while events.recv().await.is_some() {}
+                    let mut lost = count;
+                    while events.recv().await.is_some() {
+                        lost += 1;
+                    }
+                    tracing::error!(%error, lost, "the journal stopped: requests were refused from then on; the events of those under way are lost");
                     return state.durable.load(Ordering::Relaxed);
                 }
                 Err(error) => {

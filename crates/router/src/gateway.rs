@@ -1,6 +1,5 @@
 //! One request, from its arrival to the first byte of its answer. What follows is in [`crate::relay`].
 
-use crate::adapters::Dialect;
 use crate::answer::error::Refusal;
 use crate::answer::{self, Head};
 use crate::ask::{self, Ask, Operation};
@@ -11,7 +10,7 @@ use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::piece::UpstreamError;
 use crate::relay::{Passage, Relay, patch_whole};
-use crate::respond::{boxed, json_response, lifecycle, model_json, refused};
+use crate::respond::{boxed, end_of_life, json_response, model_json, refused};
 use crate::route::{Named, Routes};
 use crate::settings::Settings;
 use crate::upstream::{self, Answer, Failure, Pool};
@@ -22,8 +21,8 @@ use http_body::Body;
 use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 /// Why a body could not be read to its end.
@@ -38,12 +37,23 @@ pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 /// The router.
 pub struct Gateway {
     settings: Arc<Settings>,
-    routes: RwLock<Arc<Routes>>,
+    routes: Routes,
     keys: Keys,
     emitter: Emitter,
     pool: Pool,
     metrics: Arc<Metrics>,
     stopping: Arc<AtomicBool>,
+}
+
+/// An answer that has begun well, and what the response to it needs.
+struct Begun {
+    ask: Ask,
+    answer: Answer,
+    head: Head,
+    passage: Passage,
+    /// What the headers say of the model's end.
+    lifecycle: HeaderMap,
+    deadline: Instant,
 }
 
 impl Gateway {
@@ -60,7 +70,7 @@ impl Gateway {
         Ok(Self {
             pool: upstream::pool(&settings)?,
             settings: Arc::new(settings),
-            routes: RwLock::new(Arc::new(routes)),
+            routes,
             keys,
             emitter,
             metrics: Arc::default(),
@@ -76,11 +86,6 @@ impl Gateway {
     /// The keys.
     pub fn keys(&self) -> &Keys {
         &self.keys
-    }
-
-    /// Other routes for the requests that come from now on; those under way keep theirs.
-    pub fn set_routes(&self, routes: Routes) {
-        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
     }
 
     /// From now on requests that are cut are cut by us.
@@ -155,54 +160,39 @@ impl Gateway {
             Arc::clone(&self.metrics),
         );
         meter.operation(operation.as_str());
-        let id = meter.id().to_owned();
-        let known = head.extensions.get::<Account>();
-        match self
-            .answer(operation, &head.headers, known, body, meter)
-            .await
-        {
-            Ok(response) => response,
-            Err((refusal, mut meter)) => {
-                if let Some(meter) = &mut meter {
-                    meter.rejected(refusal.status, refusal.code);
-                }
-                refused(&refusal, Some(operation), &id)
+        match self.begin(operation, head, body, &mut meter).await {
+            Ok(begun) => self.reply(begun, meter),
+            Err(refusal) => {
+                // Says nothing to a meter that already knows of a provider's failure.
+                meter.rejected(refusal.status, refusal.code);
+                refused(&refusal, Some(operation), meter.id())
             }
         }
     }
 
-    /// The answer, or the refusal with the meter that has yet to hear of it.
-    async fn answer<B>(
+    /// Everything up to an answer that has begun well.
+    async fn begin<B>(
         &self,
         operation: Operation,
-        headers: &HeaderMap,
-        known: Option<&Account>,
+        head: http::request::Parts,
         body: B,
-        mut meter: Meter,
-    ) -> Result<Response<Reply>, (Refusal, Option<Meter>)>
+        meter: &mut Meter,
+    ) -> Result<Begun, Refusal>
     where
         B: Body<Data = Bytes> + Send + Unpin,
     {
-        macro_rules! or_reject {
-            ($result:expr) => {
-                match $result {
-                    Ok(value) => value,
-                    Err(refusal) => return Err((Refusal::from(refusal), Some(meter))),
-                }
-            };
-        }
-        let account = match known {
+        let account = match head.extensions.get::<Account>() {
             Some(account) => account.clone(),
-            None => or_reject!(entrance::account(&self.keys, headers)),
+            None => entrance::account(&self.keys, &head.headers)?,
         };
-        meter.account(&account.id, entrance::app(headers));
-        let body = or_reject!(entrance::receive(&self.settings, headers, body).await);
-        let body = or_reject!(entrance::parse(&body));
-        let ask = or_reject!(match operation {
+        meter.account(&account.id, entrance::app(&head.headers));
+        let body = entrance::receive(&self.settings, &head.headers, body).await?;
+        let body = entrance::parse(&body)?;
+        let ask = match operation {
             Operation::Chat => ask::chat::read(body),
             Operation::Messages => ask::messages::read(body),
             Operation::Embeddings => ask::embeddings::read(body),
-        });
+        }?;
         let session = if ask.session.is_empty() {
             String::new()
         } else {
@@ -210,8 +200,7 @@ impl Gateway {
         };
         meter.asked(&ask, session);
         let now = meter.time().to_datetime().unwrap_or_else(Utc::now);
-        let routes = Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner));
-        let named = or_reject!(routes.model(&ask.model, now));
+        let named = self.routes.model(&ask.model, now)?;
         meter.model(&named.model.id, named.variant);
         if Routes::embeds(named.model) != (operation == Operation::Embeddings) {
             let message = if operation == Operation::Embeddings {
@@ -219,80 +208,68 @@ impl Gateway {
             } else {
                 "this model only gives embeddings: POST /v1/embeddings"
             };
-            return Err((
-                Refusal {
-                    param: Some("model".into()),
-                    ..Refusal::new(400, "wrong_model", message)
-                },
-                Some(meter),
-            ));
+            return Err(Refusal {
+                param: Some("model".into()),
+                ..Refusal::new(400, "wrong_model", message)
+            });
         }
-        let response = self.serve(&ask, &routes, &named, now, meter).await;
-        response.map(|mut response| {
-            lifecycle(&named, response.headers_mut());
-            response
-        })
+        self.serve(ask, &named, now, meter).await
     }
 
-    /// Tries the endpoints in order, and answers with the first that begins well.
+    /// Tries the endpoints in order until an answer begins well.
     async fn serve(
         &self,
-        ask: &Ask,
-        routes: &Routes,
+        ask: Ask,
         named: &Named<'_>,
         now: DateTime<Utc>,
-        mut meter: Meter,
-    ) -> Result<Response<Reply>, (Refusal, Option<Meter>)> {
-        let candidates = match routes.candidates(ask, named, now) {
-            Ok(candidates) => candidates,
-            Err(refusal) => return Err((refusal, Some(meter))),
-        };
+        meter: &mut Meter,
+    ) -> Result<Begun, Refusal> {
         let deadline = Instant::now() + self.settings.total_timeout();
         let mut last: Option<UpstreamError> = None;
         let mut unsupported = None;
         let mut tried = 0;
-        for candidate in candidates {
+        for candidate in self.routes.candidates(&ask, named, now)? {
             if tried >= self.settings.max_attempts.max(1) || Instant::now() >= deadline {
                 break;
             }
-            // A failed attempt is nested once it is known that another one follows.
-            if let Some(error) = last.take() {
-                meter.failed_attempt(&error);
-            }
+            let provider = &candidate.endpoint.provider;
             match upstream::attempt(
                 &self.pool,
                 &self.settings,
-                ask,
+                &ask,
                 &candidate,
-                &mut meter,
+                meter,
                 deadline,
             )
             .await
             {
                 Ok(answer) => {
-                    self.metrics.attempt(&candidate.endpoint.provider, "ok");
-                    let head = Head {
-                        id: meter.id().to_owned(),
-                        model: candidate.model.id.clone(),
-                        provider: candidate.endpoint.provider.clone(),
-                        created: now.timestamp(),
-                    };
-                    return Ok(self.reply(
+                    self.metrics.attempt(provider, "ok");
+                    let mut lifecycle = HeaderMap::new();
+                    let day = named.model.deprecated;
+                    let successor = named.model.successor.as_deref().filter(|_| day.is_some());
+                    end_of_life(day, successor, &mut lifecycle);
+                    return Ok(Begun {
+                        head: Head {
+                            id: meter.id().to_owned(),
+                            model: candidate.model.id.clone(),
+                            provider: provider.clone(),
+                            created: now.timestamp(),
+                        },
+                        passage: Passage::between(ask.operation, candidate.reach.dialect),
                         ask,
                         answer,
-                        head,
-                        candidate.reach.dialect,
+                        lifecycle,
                         deadline,
-                        meter,
-                    ));
+                    });
                 }
                 Err(Failure::Unsupported(what)) => {
                     unsupported.get_or_insert(what);
                 }
                 Err(Failure::Upstream(error)) => {
                     tried += 1;
-                    self.metrics
-                        .attempt(&candidate.endpoint.provider, error.kind.as_str());
+                    meter.attempt_failed(&error);
+                    self.metrics.attempt(provider, error.kind.as_str());
                     tracing::debug!(
                         request = meter.id(),
                         endpoint = candidate.endpoint.id,
@@ -308,55 +285,35 @@ impl Gateway {
                 }
             }
         }
-        match (last, unsupported) {
+        Err(match (last, unsupported) {
             (Some(error), _) => {
                 let refusal = Refusal::from(&error).with("attempts", tried);
                 meter.broke(&error, refusal.status);
-                Err((refusal, None))
+                refusal
             }
-            (None, Some(what)) => Err((
-                Refusal {
-                    param: Some(what.param),
-                    ..Refusal::new(400, "unsupported", what.message)
-                },
-                Some(meter),
-            )),
-            (None, None) => Err((
-                Refusal::new(503, "no_endpoint", "no provider could be tried"),
-                Some(meter),
-            )),
-        }
+            (None, Some(what)) => Refusal {
+                param: Some(what.param),
+                ..Refusal::new(400, "unsupported", what.message)
+            },
+            (None, None) => Refusal::new(503, "no_endpoint", "no provider could be tried"),
+        })
     }
 
-    fn reply(
-        &self,
-        ask: &Ask,
-        answer: Answer,
-        head: Head,
-        dialect: Dialect,
-        deadline: Instant,
-        mut meter: Meter,
-    ) -> Response<Reply> {
-        let passage = match (ask.operation, dialect) {
-            (
-                Operation::Chat | Operation::Embeddings,
-                Dialect::Openai | Dialect::OpenaiCompatible,
-            ) => Passage::Chat,
-            (Operation::Messages, Dialect::Anthropic) => Passage::Messages,
-            _ => Passage::Anew,
-        };
+    /// The response: a whole answer, or the relay of a streamed one, which takes the meter with it.
+    fn reply(&self, begun: Begun, mut meter: Meter) -> Response<Reply> {
+        let Begun {
+            ask,
+            answer,
+            head,
+            passage,
+            lifecycle,
+            deadline,
+        } = begun;
         let id = HeaderValue::from_str(&head.id).unwrap_or_else(|_| HeaderValue::from_static(""));
         let mut response = match answer {
             Answer::Stream(stream) => {
-                let mut relay = Relay::new(
-                    *stream,
-                    meter,
-                    ask,
-                    passage,
-                    head,
-                    Arc::clone(&self.settings),
-                    deadline,
-                );
+                let settings = Arc::clone(&self.settings);
+                let mut relay = Relay::new(*stream, meter, &ask, passage, head, settings, deadline);
                 relay.begin();
                 let mut response = Response::new(boxed(relay));
                 let headers = response.headers_mut();
@@ -383,16 +340,15 @@ impl Gateway {
                 response
             }
         };
-        response
-            .headers_mut()
-            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response.headers_mut().insert(GENERATION, id);
+        let headers = response.headers_mut();
+        headers.extend(lifecycle);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(GENERATION, id);
         response
     }
 
     fn models(&self) -> Response<Reply> {
-        let routes = Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner));
-        let data: Vec<Value> = routes.callable().map(model_json).collect();
+        let data: Vec<Value> = self.routes.callable().map(model_json).collect();
         json_response(
             200,
             json!({"object": "list", "data": data})
@@ -402,8 +358,7 @@ impl Gateway {
     }
 
     fn one_model(&self, name: &str) -> Response<Reply> {
-        let routes = Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner));
-        match routes.model(name, Utc::now()) {
+        match self.routes.model(name, Utc::now()) {
             Ok(named) => json_response(200, model_json(named.model).to_string().into_bytes()),
             Err(refusal) => refused(&refusal, None, ""),
         }

@@ -34,6 +34,8 @@ pub struct Meter {
     sent: Option<Instant>,
     first_delta: Option<Instant>,
     last_byte: Option<Instant>,
+    /// The attempt that failed last: nested if another one begins, the request's own failure if not.
+    failed: Option<FailedAttempt>,
     price: Option<Price>,
     usage: Option<Usage>,
     prompt_estimate: u64,
@@ -76,6 +78,7 @@ impl Meter {
             sent: None,
             first_delta: None,
             last_byte: None,
+            failed: None,
             price: None,
             usage: None,
             prompt_estimate: 0,
@@ -132,8 +135,11 @@ impl Meter {
         variant.clone_into(&mut self.event.variant);
     }
 
-    /// An attempt begins: the request goes out now.
+    /// An attempt begins: the request goes out now. If one failed before, it was not the last and is nested.
     pub fn attempt(&mut self, candidate: &Candidate<'_>) {
+        if let Some(failed) = self.failed.take() {
+            self.event.failed_attempts.push(failed);
+        }
         let event = &mut self.event;
         candidate.endpoint.provider.clone_into(&mut event.provider);
         candidate.endpoint.id.clone_into(&mut event.endpoint);
@@ -149,39 +155,20 @@ impl Meter {
         self.sent = Some(Instant::now());
     }
 
-    /// The attempt failed and another follows.
-    pub fn failed_attempt(&mut self, error: &UpstreamError) {
+    /// The attempt failed. Whether another follows is not known yet.
+    pub fn attempt_failed(&mut self, error: &UpstreamError) {
         let took = self.upstream_done();
-        if self.event.failed_attempts.len() < MAX_ATTEMPTS {
-            let attempt = self.attempt_row(error, took);
-            self.event.failed_attempts.push(attempt);
-        }
-        self.forget();
-    }
-
-    fn attempt_row(&self, error: &UpstreamError, took: Duration) -> FailedAttempt {
-        FailedAttempt {
-            provider: self.event.provider.clone(),
-            endpoint: self.event.endpoint.clone(),
-            region: self.event.region.clone(),
-            model: self.event.model.clone(),
+        let event = &self.event;
+        self.failed = (event.failed_attempts.len() < MAX_ATTEMPTS).then(|| FailedAttempt {
+            provider: event.provider.clone(),
+            endpoint: event.endpoint.clone(),
+            region: event.region.clone(),
+            model: event.model.clone(),
             status: i32::from(error.status),
             error_type: error.kind.as_str().to_owned(),
             latency_us: took.as_micros() as i64,
             cost_nanousd: 0,
-        }
-    }
-
-    /// What a failed attempt had said does not count for the next one.
-    fn forget(&mut self) {
-        self.usage = None;
-        self.first_delta = None;
-        self.relayed = 0;
-        self.parts = 0;
-        self.declined = false;
-        self.refusal = RefusalJudge::default();
-        self.event.finish_reason.clear();
-        self.event.native_finish_reason.clear();
+        });
     }
 
     /// Bytes came from the upstream.
@@ -237,9 +224,9 @@ impl Meter {
         self.parts += u64::from(bytes > 0);
     }
 
-    /// Counts and cost as known now.
+    /// Counts and cost as known now: the provider's own where it has stated them.
     pub fn bill(&self) -> Bill {
-        let usage = self.counts();
+        let usage = self.usage.map_or_else(|| self.estimate(), sane);
         Bill {
             usage,
             cost_nanousd: self
@@ -249,23 +236,27 @@ impl Meter {
         }
     }
 
-    fn counts(&self) -> Usage {
-        let estimate = self.relayed.div_ceil(CHARS_PER_TOKEN).max(self.parts);
-        let usage = self.usage.map_or(
-            Usage {
-                prompt: self.prompt_estimate,
-                completion: estimate,
-                ..Usage::default()
-            },
-            sane,
-        );
-        if self.settled && self.event.outcome == "ok" || self.usage.is_none() {
-            return usage;
-        }
-        // A stream that broke may have said its count of the prompt only: what went through is counted at least.
+    /// What went through, where no provider counts it: a part is a token at least.
+    fn estimate(&self) -> Usage {
         Usage {
-            completion: usage.completion.max(estimate.min(MAX_TOKENS)),
-            ..usage
+            prompt: self.prompt_estimate,
+            completion: self.relayed.div_ceil(CHARS_PER_TOKEN).max(self.parts),
+            ..Usage::default()
+        }
+    }
+
+    /// The counts of the event. An answer that broke may have stated its prompt only: what went through is counted at least.
+    fn counts(&self) -> Usage {
+        let stated = self.bill().usage;
+        if self.event.outcome == "ok" {
+            return stated;
+        }
+        Usage {
+            completion: stated
+                .completion
+                .max(self.estimate().completion)
+                .min(MAX_TOKENS),
+            ..stated
         }
     }
 
@@ -347,7 +338,6 @@ impl Meter {
                 self.client_gone();
             }
         }
-        let reached = self.sent.is_some() || self.price.is_some();
         self.upstream_done();
         let usage = self.counts();
         let estimated = self.usage.is_none();
@@ -357,7 +347,7 @@ impl Meter {
             .saturating_sub(self.upstream.as_micros() as i64)
             .max(0);
         // Nothing is billed for what no provider answered.
-        let answered = reached
+        let answered = self.price.is_some()
             && event.outcome != "rejected"
             && (self.usage.is_some() || self.parts > 0 || event.outcome == "ok");
         if answered {

@@ -3,8 +3,9 @@
 //! An answer in the dialect that the client speaks passes as it is, but for its id, its model's name and its usage; any other
 //! is written anew from its pieces.
 
+use crate::adapters::Dialect;
 use crate::answer::{Head, Writer, sse as write_event};
-use crate::ask::Ask;
+use crate::ask::{Ask, Operation};
 use crate::meter::Meter;
 use crate::piece::{ErrorKind, Piece, UpstreamError};
 use crate::settings::Settings;
@@ -32,6 +33,20 @@ pub enum Passage {
     Messages,
     /// Written anew.
     Anew,
+}
+
+impl Passage {
+    /// How an answer goes from a provider's dialect to a client's.
+    pub fn between(operation: Operation, dialect: Dialect) -> Self {
+        match (operation, dialect) {
+            (
+                Operation::Chat | Operation::Embeddings,
+                Dialect::Openai | Dialect::OpenaiCompatible,
+            ) => Self::Chat,
+            (Operation::Messages, Dialect::Anthropic) => Self::Messages,
+            _ => Self::Anew,
+        }
+    }
 }
 
 /// What is dropped with the client.

@@ -4,9 +4,9 @@ use crate::answer::error::Refusal;
 use crate::ask::Operation;
 use crate::gateway::{GENERATION, JSON, Reply};
 use crate::piece::ErrorKind;
-use crate::route::Named;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header};
+use chrono::NaiveDate;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body::Body;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -26,27 +26,32 @@ pub(crate) fn model_json(model: &tidemark_catalog::Model) -> Value {
     })
 }
 
-/// Says that a model's end is known (RFC 9745, RFC 8594) and where to go.
-pub(crate) fn lifecycle(named: &Named<'_>, headers: &mut HeaderMap) {
-    let model = named.model;
-    let Some(day) = model.deprecated.and_then(|day| day.and_hms_opt(0, 0, 0)) else {
-        return;
-    };
-    let end = day.and_utc();
-    let mut set = |name: &'static str, value: String| {
+/// Says when a model ends (RFC 9745, RFC 8594) and where to go.
+pub(crate) fn end_of_life(
+    day: Option<NaiveDate>,
+    successor: Option<&str>,
+    headers: &mut HeaderMap,
+) {
+    let mut set = |name: HeaderName, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
         }
     };
-    // The catalog keeps the day of the end, not that of its announcement: the end is the one date both headers can state.
-    set("deprecation", format!("@{}", end.timestamp()));
-    set(
-        "sunset",
-        end.format("%a, %d %b %Y %H:%M:%S GMT").to_string(),
-    );
-    if let Some(successor) = &model.successor {
+    if let Some(midnight) = day.and_then(|day| day.and_hms_opt(0, 0, 0)) {
+        let end = midnight.and_utc();
+        // The catalog keeps the day of the end, not that of its announcement: the end is the one date both headers can state.
         set(
-            "link",
+            HeaderName::from_static("deprecation"),
+            format!("@{}", end.timestamp()),
+        );
+        set(
+            HeaderName::from_static("sunset"),
+            end.format("%a, %d %b %Y %H:%M:%S GMT").to_string(),
+        );
+    }
+    if let Some(successor) = successor {
+        set(
+            header::LINK,
             format!("</v1/models/{successor}>; rel=\"successor-version\""),
         );
     }
@@ -80,24 +85,8 @@ pub(crate) fn refused(
     }
     if refusal.code == "model_deprecated" {
         let fact = |name: &str| refusal.metadata.get(name).and_then(Value::as_str);
-        if let Some(Ok(successor)) = fact("successor").map(|to| {
-            HeaderValue::from_str(&format!("</v1/models/{to}>; rel=\"successor-version\""))
-        }) {
-            headers.insert(header::LINK, successor);
-        }
-        if let Some(end) = fact("sunset")
-            .and_then(|day| day.parse::<chrono::NaiveDate>().ok())
-            .and_then(|day| day.and_hms_opt(0, 0, 0))
-        {
-            let end = end.and_utc();
-            if let (Ok(deprecation), Ok(sunset)) = (
-                HeaderValue::from_str(&format!("@{}", end.timestamp())),
-                HeaderValue::from_str(&end.format("%a, %d %b %Y %H:%M:%S GMT").to_string()),
-            ) {
-                headers.insert("deprecation", deprecation);
-                headers.insert("sunset", sunset);
-            }
-        }
+        let day = fact("sunset").and_then(|day| day.parse().ok());
+        end_of_life(day, fact("successor"), headers);
     }
     if matches!(ErrorKind::of_status(refusal.status), ErrorKind::Server) {
         tracing::info!(

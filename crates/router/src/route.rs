@@ -26,7 +26,7 @@ pub struct Reach {
     pub simulated: bool,
 }
 
-/// Catalog and upstreams of one moment. Requests keep theirs when the settings change.
+/// Catalog and upstreams.
 pub struct Routes {
     /// The catalog.
     pub catalog: Arc<Catalog>,

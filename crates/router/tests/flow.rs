@@ -147,6 +147,67 @@ async fn a_stream_passes_with_usage_only_when_asked_for() {
 }
 
 #[tokio::test]
+async fn the_client_is_billed_what_the_event_says() {
+    // Far more text than the three tokens that the provider counts.
+    let text = "word ".repeat(200);
+    let house = with(vec![stream(&[&chunk(&text), FINISH, USAGE, DONE])]).await;
+    let mut body: Value = serde_json::from_str(&ask(true)).unwrap();
+    body["stream_options"] = json!({"include_usage": true});
+    let (_, _, text) = house.post("/v1/chat/completions", body.to_string()).await;
+    let usage = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok())
+        .find_map(|chunk| {
+            chunk
+                .get("usage")
+                .filter(|usage| usage.is_object())
+                .cloned()
+        })
+        .unwrap();
+    let events = house.events().await;
+    assert_eq!(usage["completion_tokens"], 3);
+    assert_eq!(events.int(0, "completion_tokens"), 3);
+    assert_eq!(
+        (usage["cost"].as_f64().unwrap() * 1e9).round() as i64,
+        events.int(0, "cost_nanousd")
+    );
+}
+
+#[tokio::test]
+async fn an_endpoint_that_cannot_be_asked_hides_no_failure() {
+    let (bad, tried) = upstream(vec![http("500 Internal Server Error", "text/html", "")]).await;
+    let (never, asked) = upstream(vec![http("200 OK", "application/json", OK)]).await;
+    let settings = Settings {
+        upstreams: vec![
+            reach("openai", Dialect::OpenaiCompatible, &bad),
+            reach("azure", Dialect::Anthropic, &never),
+        ],
+        ..Settings::default()
+    };
+    let house = house(settings).await;
+    let mut body: Value = serde_json::from_str(&ask(false)).unwrap();
+    body["provider"] = json!({"order": ["openai", "azure"]});
+    // What the second one does not take.
+    body["response_format"] = json!({"type": "json_object"});
+    let (status, _, text) = house.post("/v1/chat/completions", body.to_string()).await;
+    assert_eq!(status, 502, "{text}");
+    assert_eq!(
+        (tried.load(Ordering::SeqCst), asked.load(Ordering::SeqCst)),
+        (1, 0)
+    );
+    let events = house.events().await;
+    only(&events);
+    assert_eq!(
+        (
+            events.text(0, "outcome"),
+            events.text(0, "provider"),
+            events.failed_attempts(0)
+        ),
+        ("error".to_owned(), "openai".to_owned(), 0)
+    );
+}
+
+#[tokio::test]
 async fn another_endpoint_answers_when_the_first_fails() {
     let (bad, tried) = upstream(vec![http(
         "500 Internal Server Error",

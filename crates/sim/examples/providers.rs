@@ -1,8 +1,8 @@
 //! Simulated providers as a process of their own:
 //! `cargo run -p tidemark-sim --example providers -- --listen 127.0.0.1:9001 [--script FILE] [--seed N] [--speed X] [--no-faults]`
 //!
-//! Without a script it plays the demo. Prints the address; ends with the process.
-#![allow(clippy::print_stdout, reason = "the address is its output")]
+//! Without a script it plays the demo. Prints the `tidemark.toml` of a router that is to use it; ends with the process.
+#![allow(clippy::print_stdout, reason = "the settings are its output")]
 
 use std::error::Error;
 use std::future;
@@ -46,7 +46,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(&listen).await?;
-        println!("http://{}", listener.local_addr()?);
+        let upstreams = script.upstreams(listener.local_addr()?);
+        println!(
+            "{}",
+            upstreams.replace("[[upstreams]]", "[[router.upstreams]]")
+        );
         Providers::new(script, seed)
             .serve(listener, future::pending::<()>())
             .await?;

@@ -17,11 +17,10 @@ use std::time::Duration;
 use tidemark_catalog::Catalog;
 use tidemark_event::{Micros, UsageEvent};
 use tidemark_rollup::Tally;
-use tidemark_router::adapters::Dialect;
 use tidemark_router::gateway::Gateway;
 use tidemark_router::keys::{Account, DEMO_KEY};
-use tidemark_router::settings::Upstream;
-use tidemark_sim::providers::{self as sim, Providers, Script};
+use tidemark_router::settings::{Settings, Upstream};
+use tidemark_sim::providers::{Providers, Script};
 use tidemark_sim::traffic::Traffic;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -216,30 +215,13 @@ pub async fn providers(catalog: &Catalog, stopped: watch::Receiver<bool>) -> Res
         .context("no local port is free for the simulated providers")?;
     let address = listener.local_addr()?;
     let script = Script::demo(catalog);
-    let upstreams = script
-        .providers()
-        .map(|(provider, dialect)| {
-            let (dialect, version) = match dialect {
-                sim::Dialect::OpenaiCompatible => (Dialect::OpenaiCompatible, "v1"),
-                sim::Dialect::Openai => (Dialect::Openai, "v1"),
-                sim::Dialect::Anthropic => (Dialect::Anthropic, "v1"),
-                sim::Dialect::Gemini => (Dialect::Gemini, "v1beta"),
-            };
-            Upstream {
-                provider: provider.to_owned(),
-                dialect,
-                base_url: format!("http://{address}/{provider}/{version}"),
-                key_env: None,
-                simulated: true,
-            }
-        })
-        .collect();
+    let settings: Settings = toml::from_str(&script.upstreams(address))?;
     let until = async move {
         let mut stopped = stopped;
         stopped.wait_for(|stop| *stop).await.ok();
     };
     tokio::spawn(Providers::new(script, Micros::now().0 as u64).serve(listener, until));
-    Ok(upstreams)
+    Ok(settings.upstreams)
 }
 
 /// What a client asks whose use the event describes. The answer will be another one: what happens is up to the provider.

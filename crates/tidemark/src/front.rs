@@ -3,7 +3,7 @@
 use crate::config::Config;
 use anyhow::{Context, Result};
 use axum::Router;
-use http::{Request, Response, header};
+use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use std::future::Future;
@@ -71,13 +71,16 @@ async fn answer(gateway: Arc<Gateway>, api: Router, request: Request<Incoming>) 
     match request.uri().path() {
         path if Gateway::owns(path) => gateway.handle(request).await,
         "/metrics" => {
-            let mut response = Response::new(Reply::new(
-                Full::from(gateway.metrics()).map_err(|never| match never {}),
-            ));
+            let mut response = Response::new(text(gateway.metrics()));
             let kind = http::HeaderValue::from_static(
                 "application/openmetrics-text; version=1.0.0; charset=utf-8",
             );
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        "/readyz" if !gateway.is_ready() => {
+            let mut response = Response::new(text("the router takes no requests right now\n"));
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             response
         }
         _ => {
@@ -87,4 +90,8 @@ async fn answer(gateway: Arc<Gateway>, api: Router, request: Request<Incoming>) 
                 .map(|body| Reply::new(body.map_err(Into::into)))
         }
     }
+}
+
+fn text(body: impl Into<bytes::Bytes>) -> Reply {
+    Reply::new(Full::new(body.into()).map_err(|never| match never {}))
 }

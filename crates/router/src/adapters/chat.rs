@@ -292,6 +292,48 @@ pub(super) fn append(messages: &mut Vec<Value>, role: &str, field: &str, parts: 
     messages.push(serde_json::json!({"role": role, field: parts}));
 }
 
+/// A tool call that an earlier answer made.
+pub(super) struct PastCall<'a> {
+    /// As the client sent it.
+    pub(super) call: &'a Value,
+    /// Name of the tool.
+    pub(super) name: &'a str,
+    /// An object.
+    pub(super) arguments: Value,
+}
+
+/// The tool calls of message `n`, for providers that take arguments as objects.
+pub(super) fn past_calls<'a>(
+    message: &'a Value,
+    n: usize,
+    provider: &str,
+) -> Result<Vec<PastCall<'a>>, Unsupported> {
+    let calls = message.get("tool_calls").and_then(Value::as_array);
+    let read = |(c, call): (usize, &'a Value)| {
+        let function = call.get("function").unwrap_or(&Value::Null);
+        let said = text(function, "arguments");
+        let arguments = if said.trim().is_empty() {
+            Some(Value::Object(Map::new()))
+        } else {
+            serde_json::from_str(said).ok().filter(Value::is_object)
+        };
+        let arguments = arguments.ok_or_else(|| {
+            unsupported(
+                format!("messages[{n}].tool_calls[{c}].function.arguments"),
+                format!(
+                    "{provider} takes past tool calls only with arguments that are a JSON object."
+                ),
+            )
+        })?;
+        Ok(PastCall {
+            call,
+            name: text(function, "name"),
+            arguments,
+        })
+    };
+    calls.into_iter().flatten().enumerate().map(read).collect()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]

@@ -7,6 +7,7 @@
 pub mod anthropic;
 mod chat;
 mod fault;
+mod finish;
 pub mod gemini;
 pub mod openai;
 pub mod openai_compatible;

@@ -3,7 +3,8 @@
 
 use super::ask::Ask;
 use super::directive::{Act, Cut, Directive};
-use super::script::{Behaviour, Chance, Dialect, Model};
+use super::script::{Behaviour, Dialect, Model};
+use super::values::Chance;
 use chrono::{DateTime, Utc};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};

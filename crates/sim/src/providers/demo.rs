@@ -1,6 +1,7 @@
 //! The script of the demo: a file with characters, and the catalog for who there is.
 
-use super::script::{Amount, Dialect, Law, RawModel, RawScript, Script};
+use super::script::{Dialect, RawModel, RawScript, Script};
+use super::values::{Amount, Law};
 use crate::market::unit;
 use tidemark_catalog::{Catalog, Endpoint, Tokens};
 

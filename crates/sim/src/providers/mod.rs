@@ -63,11 +63,13 @@ mod openai;
 mod reply;
 mod script;
 mod server;
+mod values;
 mod words;
 
 pub use answer::Tokens;
 pub use ledger::{Ending, Entry, Ledger, Served};
-pub use script::{Amount, Behaviour, Brownout, Chance, Dialect, Drift, Law, Script, ScriptError};
+pub use script::{Behaviour, Dialect, Script, ScriptError};
+pub use values::{Amount, Brownout, Chance, Drift, Law};
 
 use std::io;
 use std::sync::Arc;

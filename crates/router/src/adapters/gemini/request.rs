@@ -1,6 +1,8 @@
 //! A chat request as a `generateContent` request.
 
-use crate::adapters::chat::{self, Part, Thinking, append, data_url, list, text, unsupported};
+use crate::adapters::chat::{
+    self, Part, PastCall, Thinking, append, data_url, list, past_calls, text, unsupported,
+};
 use crate::adapters::{Outgoing, Target, Unsupported};
 use crate::ask::{Ask, Operation};
 use serde_json::{Map, Value, json};
@@ -244,16 +246,9 @@ fn contents(chat: &[Value], signed: bool) -> Result<(Vec<Value>, Vec<Value>), Un
                 if !text(message, "refusal").is_empty() {
                     parts.push(json!({"text": text(message, "refusal")}));
                 }
-                for (c, call) in message
-                    .get("tool_calls")
-                    .and_then(Value::as_array)
-                    .into_iter()
-                    .flatten()
-                    .enumerate()
-                {
-                    let function = call.get("function").unwrap_or(&Value::Null);
-                    names.insert(text(call, "id"), text(function, "name"));
-                    parts.push(past_call(call, function, signed && c == 0, n, c)?);
+                for (c, past) in past_calls(message, n, "Gemini")?.into_iter().enumerate() {
+                    names.insert(text(past.call, "id"), past.name);
+                    parts.push(past_call(past, signed && c == 0));
                 }
                 append(&mut contents, "model", "parts", parts);
             }
@@ -269,28 +264,10 @@ fn contents(chat: &[Value], signed: bool) -> Result<(Vec<Value>, Vec<Value>), Un
     Ok((system, contents))
 }
 
-fn past_call(
-    call: &Value,
-    function: &Value,
-    sign: bool,
-    n: usize,
-    c: usize,
-) -> Result<Value, Unsupported> {
-    let arguments = text(function, "arguments");
-    let args = if arguments.trim().is_empty() {
-        Some(json!({}))
-    } else {
-        serde_json::from_str(arguments).ok()
-    };
-    let Some(args) = args.filter(Value::is_object) else {
-        let param = format!("messages[{n}].tool_calls[{c}].function.arguments");
-        return Err(unsupported(
-            param,
-            "Gemini takes past tool calls only with arguments that are a JSON object.",
-        ));
-    };
-    let mut part = json!({"functionCall": {"name": text(function, "name"), "args": args}});
-    let known = call
+fn past_call(past: PastCall<'_>, sign: bool) -> Value {
+    let mut part = json!({"functionCall": {"name": past.name, "args": past.arguments}});
+    let known = past
+        .call
         .pointer("/extra_content/google/thought_signature")
         .and_then(Value::as_str);
     if let (Some(signature), Some(part)) = (
@@ -299,7 +276,7 @@ fn past_call(
     ) {
         part.insert("thoughtSignature".to_owned(), signature.into());
     }
-    Ok(part)
+    part
 }
 
 /// The API knows results by the name of the function; by order where one is called twice.

@@ -2,6 +2,7 @@
 
 use super::error;
 use super::usage::Wire as UsageWire;
+use crate::adapters::finish::Finish;
 use crate::adapters::wire::{Count, Flag, JsonText, List, Maybe, Str};
 use crate::adapters::{Decoder, Garbage};
 use crate::piece::{FinishReason, Piece};
@@ -91,7 +92,7 @@ impl Frame<'_> {
 pub(super) struct Stream {
     started: bool,
     calls: u32,
-    finish: Option<(FinishReason, String)>,
+    finish: Finish,
     failed: bool,
 }
 
@@ -112,7 +113,7 @@ impl Decoder for Stream {
     }
 
     fn at_end(&self) -> bool {
-        self.finish.is_some() || self.failed
+        self.finish.is_said() || self.failed
     }
 }
 
@@ -152,7 +153,7 @@ impl Stream {
             }
             let native = &*candidate.finish_reason.0;
             if !native.is_empty() && native != "FINISH_REASON_UNSPECIFIED" {
-                self.finish(reason(native), native, out);
+                self.finish.say(reason(native), native, self.calls > 0, out);
             }
         }
         if let Some(feedback) = frame
@@ -160,7 +161,12 @@ impl Stream {
             .0
             .filter(|feedback| !feedback.block_reason.is_empty())
         {
-            self.finish(FinishReason::ContentFilter, &feedback.block_reason.0, out);
+            self.finish.say(
+                FinishReason::ContentFilter,
+                &feedback.block_reason.0,
+                false,
+                out,
+            );
         }
         out.extend(
             frame
@@ -203,27 +209,6 @@ impl Stream {
         } else if !part.text.is_empty() {
             out.push(Piece::Text(part.text.0.into_owned()));
         }
-    }
-
-    fn finish(&mut self, reason: FinishReason, native: &str, out: &mut Vec<Piece>) {
-        let reason = if reason == FinishReason::Stop && self.calls > 0 {
-            FinishReason::ToolCalls
-        } else {
-            reason
-        };
-        // Older models say STOP in every event.
-        if self
-            .finish
-            .as_ref()
-            .is_some_and(|(before, said)| *before == reason && said == native)
-        {
-            return;
-        }
-        self.finish = Some((reason, native.to_owned()));
-        out.push(Piece::Finish {
-            reason,
-            native: native.to_owned(),
-        });
     }
 }
 
