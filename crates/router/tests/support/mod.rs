@@ -9,6 +9,7 @@
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use http_body_util::BodyExt;
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -301,4 +302,38 @@ impl Events {
     pub fn dump(&self) -> String {
         format!("{:?}", self.0)
     }
+}
+
+pub const MODEL: &str = "openai/gpt-4o";
+pub const OK: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"gpt-4o-2024-08-06","choices":[{"index":0,"message":{"role":"assistant","content":"Hello there"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1000,"completion_tokens":200,"total_tokens":1200,"prompt_tokens_details":{"cached_tokens":600}}}"#;
+
+pub fn ask(stream: bool) -> String {
+    json!({"model": MODEL, "stream": stream, "messages": [{"role": "user", "content": "canary prompt 7f3a"}]}).to_string()
+}
+
+pub fn chunk(text: &str) -> String {
+    format!(
+        "data: {{\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"gpt-4o\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":null}}]}}\n\n"
+    )
+}
+
+pub const FINISH: &str = "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"gpt-4o\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+pub const USAGE: &str = "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"gpt-4o\",\"choices\":[],\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":3,\"total_tokens\":15}}\n\n";
+pub const DONE: &str = "data: [DONE]\n\n";
+
+pub async fn with(acts: Vec<Act>) -> House {
+    with_settings(acts, Settings::default()).await
+}
+
+pub async fn with_settings(acts: Vec<Act>, settings: Settings) -> House {
+    let (base, _) = upstream(acts).await;
+    house(Settings {
+        upstreams: vec![reach("openai", Dialect::OpenaiCompatible, &base)],
+        ..settings
+    })
+    .await
+}
+
+pub fn only(events: &Events) {
+    assert_eq!(events.len(), 1, "one request, one event");
 }
