@@ -1,4 +1,4 @@
-use chrono::NaiveDate;
+use chrono::{NaiveDate, NaiveTime};
 
 use crate::price::UsdError;
 
@@ -142,5 +142,15 @@ pub enum CatalogError {
         above: u64,
         /// Threshold of the tier before it, in prompt tokens.
         after: u64,
+    },
+    /// Two spans of hours of one price overlap.
+    #[error("endpoint `{endpoint}`: the hours from {from} overlap those from {other} (UTC)")]
+    OverlappingHours {
+        /// Id of the endpoint.
+        endpoint: String,
+        /// Beginning of the later listed span.
+        from: NaiveTime,
+        /// Beginning of the earlier listed span.
+        other: NaiveTime,
     },
 }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::catalog::Listed;
 use crate::error::{CatalogError, Kind};
 use crate::model::{Author, Endpoint, Model, Provider, Quantization};
-use crate::price::{Price, Tier, parse_usd};
+use crate::price::{Hours, Price, Tier, parse_usd};
 
 /// The texts a catalog is read from, in the shapes of `crates/catalog/data`.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +70,22 @@ struct EndpointEntry {
 #[serde(deny_unknown_fields)]
 struct PriceEntry {
     from: NaiveDate,
+    prompt: String,
+    completion: String,
+    cache_read: Option<String>,
+    cache_write: Option<String>,
+    request: Option<String>,
+    #[serde(default)]
+    tiers: Vec<TierEntry>,
+    #[serde(default)]
+    hours: Vec<HoursEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HoursEntry {
+    from: NaiveTime,
+    to: NaiveTime,
     prompt: String,
     completion: String,
     cache_read: Option<String>,
@@ -173,7 +189,7 @@ fn endpoint(entry: EndpointEntry) -> Result<Endpoint, CatalogError> {
     }
     let prices = entry
         .prices
-        .iter()
+        .into_iter()
         .map(|listed| price(&entry.id, listed))
         .collect::<Result<_, _>>()?;
     Ok(Endpoint {
@@ -188,8 +204,66 @@ fn endpoint(entry: EndpointEntry) -> Result<Endpoint, CatalogError> {
     })
 }
 
-fn price(endpoint: &str, entry: &PriceEntry) -> Result<Price, CatalogError> {
-    for pair in entry.tiers.windows(2) {
+fn price(endpoint: &str, entry: PriceEntry) -> Result<Price, CatalogError> {
+    let mut hours: Vec<Hours> = Vec::with_capacity(entry.hours.len());
+    for listed in entry.hours {
+        let listed = hours_of(endpoint, entry.from, listed)?;
+        // Two spans of a day overlap where one holds the other's beginning.
+        if let Some(other) = hours
+            .iter()
+            .find(|other| other.contain(listed.from) || listed.contain(other.from))
+        {
+            return Err(CatalogError::OverlappingHours {
+                endpoint: endpoint.to_owned(),
+                from: listed.from,
+                other: other.from,
+            });
+        }
+        hours.push(listed);
+    }
+    Ok(Price {
+        from: midnight(entry.from),
+        prompt: nano(endpoint, "prompt", &entry.prompt)?,
+        completion: nano(endpoint, "completion", &entry.completion)?,
+        cache_read: optional_nano(endpoint, "cache_read", entry.cache_read.as_deref())?,
+        cache_write: optional_nano(endpoint, "cache_write", entry.cache_write.as_deref())?,
+        request: optional_nano(endpoint, "request", entry.request.as_deref())?.unwrap_or(0),
+        tiers: tiers(endpoint, &entry.tiers)?,
+        hours,
+    })
+}
+
+/// The prices of certain hours are those of a day of their own.
+fn hours_of(endpoint: &str, day: NaiveDate, entry: HoursEntry) -> Result<Hours, CatalogError> {
+    let HoursEntry {
+        from,
+        to,
+        prompt,
+        completion,
+        cache_read,
+        cache_write,
+        request,
+        tiers,
+    } = entry;
+    let entry = PriceEntry {
+        from: day,
+        prompt,
+        completion,
+        cache_read,
+        cache_write,
+        request,
+        tiers,
+        hours: Vec::new(),
+    };
+    Ok(Hours {
+        from,
+        to,
+        price: price(endpoint, entry)?,
+    })
+}
+
+fn tiers(endpoint: &str, entries: &[TierEntry]) -> Result<Vec<Tier>, CatalogError> {
+    for pair in entries.windows(2) {
         if let [lower, upper] = pair
             && upper.above <= lower.above
         {
@@ -200,19 +274,7 @@ fn price(endpoint: &str, entry: &PriceEntry) -> Result<Price, CatalogError> {
             });
         }
     }
-    Ok(Price {
-        from: midnight(entry.from),
-        prompt: nano(endpoint, "prompt", &entry.prompt)?,
-        completion: nano(endpoint, "completion", &entry.completion)?,
-        cache_read: optional_nano(endpoint, "cache_read", entry.cache_read.as_deref())?,
-        cache_write: optional_nano(endpoint, "cache_write", entry.cache_write.as_deref())?,
-        request: optional_nano(endpoint, "request", entry.request.as_deref())?.unwrap_or(0),
-        tiers: entry
-            .tiers
-            .iter()
-            .map(|listed| tier(endpoint, listed))
-            .collect::<Result<_, _>>()?,
-    })
+    entries.iter().map(|listed| tier(endpoint, listed)).collect()
 }
 
 fn tier(endpoint: &str, entry: &TierEntry) -> Result<Tier, CatalogError> {

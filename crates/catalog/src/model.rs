@@ -146,9 +146,9 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The price in force at a moment: the newest whose date has come. `None` before the first one.
+    /// The price in force at a moment: the newest whose date has come, at that time of day. `None` before the first one.
     pub fn price_at(&self, at: DateTime<Utc>) -> Option<&Price> {
         let started = self.prices.partition_point(|price| price.from <= at);
-        self.prices[..started].last()
+        Some(self.prices[..started].last()?.at_time(at.time()))
     }
 }

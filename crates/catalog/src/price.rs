@@ -1,4 +1,4 @@
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
 use serde::Serialize;
 
 const TOKENS_PER_PRICE: i128 = 1_000_000;
@@ -23,6 +23,30 @@ pub struct Price {
     pub request: i64,
     /// Other token prices for long prompts, by ascending threshold.
     pub tiers: Vec<Tier>,
+    /// Other prices at certain hours of each day; none of them overlap.
+    pub hours: Vec<Hours>,
+}
+
+/// What an endpoint asks at certain hours of each day, such as a discount at night.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Hours {
+    /// First moment of the day, UTC.
+    pub from: NaiveTime,
+    /// First moment after it, UTC; not later than `from` where the hours run past midnight.
+    pub to: NaiveTime,
+    /// The price then, whole: nothing is taken from the price of the other hours.
+    pub price: Price,
+}
+
+impl Hours {
+    /// Whether a time of day, UTC, is one of them.
+    pub fn contain(&self, time: NaiveTime) -> bool {
+        if self.from < self.to {
+            self.from <= time && time < self.to
+        } else {
+            self.from <= time || time < self.to
+        }
+    }
 }
 
 /// Token prices of requests whose prompt is longer than a threshold. They hold for all tokens of such a
@@ -85,6 +109,14 @@ impl Cost {
 }
 
 impl Price {
+    /// The price at a time of day, UTC.
+    pub fn at_time(&self, time: NaiveTime) -> &Self {
+        self.hours
+            .iter()
+            .find(|hours| hours.contain(time))
+            .map_or(self, |hours| &hours.price)
+    }
+
     /// What a request of so many tokens costs.
     ///
     /// Where `cached` and `cache_write` together exceed `prompt`, they are charged as stated and no plain
@@ -198,6 +230,7 @@ mod tests {
             cache_write: Some(3_750_000_000),
             request: 5_000_000,
             tiers: Vec::new(),
+            hours: Vec::new(),
         }
     }
 

@@ -196,6 +196,45 @@ fn a_price_holds_from_its_first_moment_to_the_next_price() {
 }
 
 #[test]
+fn hours_of_the_day_have_prices_of_their_own() {
+    let night = r#", hours = [{ from = "16:30:00", to = "00:30:00", prompt = "0.135", completion = "0.55", cache_read = "0.035" }, { from = "12:00:00", to = "13:00:00", prompt = "9", completion = "9" }] }"#;
+    let catalog = load_prices(&PRICE.replace(" }", night)).unwrap();
+    let prompt = |when| {
+        catalog.endpoints()[0]
+            .price_at(at(when))
+            .map(|price| price.prompt)
+    };
+    assert_eq!(prompt("2026-01-01T00:00:00Z"), Some(135_000_000));
+    assert_eq!(prompt("2026-03-05T00:29:59Z"), Some(135_000_000));
+    assert_eq!(prompt("2026-03-05T00:30:00Z"), Some(1_000_000_000));
+    assert_eq!(prompt("2026-03-05T12:59:59Z"), Some(9_000_000_000));
+    assert_eq!(prompt("2026-03-05T13:00:00Z"), Some(1_000_000_000));
+    assert_eq!(prompt("2026-03-05T16:29:59Z"), Some(1_000_000_000));
+    assert_eq!(prompt("2026-03-05T16:30:00Z"), Some(135_000_000));
+    assert_eq!(prompt("2025-12-31T23:59:59Z"), None);
+}
+
+#[test]
+fn hours_that_overlap_are_refused() {
+    let span = |from: &str, to: &str| {
+        format!(r#"{{ from = "{from}:00", to = "{to}:00", prompt = "1", completion = "1" }}"#)
+    };
+    for (one, other) in [
+        (span("16:30", "00:30"), span("00:00", "02:00")),
+        (span("01:00", "05:00"), span("02:00", "03:00")),
+        (span("02:00", "03:00"), span("01:00", "05:00")),
+        (span("22:00", "02:00"), span("21:00", "01:00")),
+    ] {
+        let hours = format!(", hours = [{one}, {other}] }}");
+        let error = load_prices(&PRICE.replace(" }", &hours)).unwrap_err();
+        assert!(
+            matches!(error, CatalogError::OverlappingHours { .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn unreadable_text_is_refused() {
     let error = load(&["nonsense".to_owned()], &[]).unwrap_err();
     assert!(
