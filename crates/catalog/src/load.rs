@@ -274,7 +274,10 @@ fn tiers(endpoint: &str, entries: &[TierEntry]) -> Result<Vec<Tier>, CatalogErro
             });
         }
     }
-    entries.iter().map(|listed| tier(endpoint, listed)).collect()
+    entries
+        .iter()
+        .map(|listed| tier(endpoint, listed))
+        .collect()
 }
 
 fn tier(endpoint: &str, entry: &TierEntry) -> Result<Tier, CatalogError> {

@@ -21,8 +21,8 @@ use http_body::Body;
 use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 /// Why a body could not be read to its end.
@@ -36,13 +36,18 @@ pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 
 /// The router.
 pub struct Gateway {
-    settings: Arc<Settings>,
-    routes: Routes,
+    setup: RwLock<Arc<Setup>>,
     keys: Keys,
     emitter: Emitter,
-    pool: Pool,
     metrics: Arc<Metrics>,
     stopping: Arc<AtomicBool>,
+}
+
+/// What a reload replaces. A request keeps to its end the one it began with.
+struct Setup {
+    settings: Arc<Settings>,
+    routes: Routes,
+    pool: Pool,
 }
 
 /// An answer that has begun well, and what the response to it needs.
@@ -54,6 +59,7 @@ struct Begun {
     /// What the headers say of the model's end.
     lifecycle: HeaderMap,
     deadline: Instant,
+    settings: Arc<Settings>,
 }
 
 impl Gateway {
@@ -68,9 +74,11 @@ impl Gateway {
         emitter: Emitter,
     ) -> Result<Self, rustls::Error> {
         Ok(Self {
-            pool: upstream::pool(&settings)?,
-            settings: Arc::new(settings),
-            routes,
+            setup: RwLock::new(Arc::new(Setup {
+                pool: upstream::pool(&settings)?,
+                settings: Arc::new(settings),
+                routes,
+            })),
             keys,
             emitter,
             metrics: Arc::default(),
@@ -78,9 +86,33 @@ impl Gateway {
         })
     }
 
-    /// The settings.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// Puts other settings and routes in force for the requests from now on; those under way end as they began.
+    ///
+    /// # Errors
+    /// When the TLS library cannot be set up; all stays as it was.
+    pub fn reload(&self, settings: Settings, routes: Routes) -> Result<(), rustls::Error> {
+        let now = self.setup();
+        // Connections stand longer than settings, unless it is how they are made that has changed.
+        let pool = if now.settings.connect_timeout_ms == settings.connect_timeout_ms {
+            now.pool.clone()
+        } else {
+            upstream::pool(&settings)?
+        };
+        *self.setup.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Setup {
+            settings: Arc::new(settings),
+            routes,
+            pool,
+        });
+        Ok(())
+    }
+
+    fn setup(&self) -> Arc<Setup> {
+        Arc::clone(&self.setup.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.setup().settings)
     }
 
     /// The keys.
@@ -153,14 +185,15 @@ impl Gateway {
             refusal.retry_after = Some(1);
             return refused(&refusal, Some(operation), "");
         };
+        let setup = self.setup();
         let mut meter = Meter::start(
             place,
             Arc::clone(&self.stopping),
-            &self.settings.id,
+            &setup.settings.id,
             Arc::clone(&self.metrics),
         );
         meter.operation(operation.as_str());
-        match self.begin(operation, head, body, &mut meter).await {
+        match self.begin(&setup, operation, head, body, &mut meter).await {
             Ok(begun) => self.reply(begun, meter),
             Err(refusal) => {
                 // Says nothing to a meter that already knows of a provider's failure.
@@ -173,6 +206,7 @@ impl Gateway {
     /// Everything up to an answer that has begun well.
     async fn begin<B>(
         &self,
+        setup: &Setup,
         operation: Operation,
         head: http::request::Parts,
         body: B,
@@ -186,7 +220,7 @@ impl Gateway {
             None => entrance::account(&self.keys, &head.headers)?,
         };
         meter.account(&account.id, entrance::app(&head.headers));
-        let body = entrance::receive(&self.settings, &head.headers, body).await?;
+        let body = entrance::receive(&setup.settings, &head.headers, body).await?;
         let body = entrance::parse(&body)?;
         let ask = match operation {
             Operation::Chat => ask::chat::read(body),
@@ -200,7 +234,10 @@ impl Gateway {
         };
         meter.asked(&ask, session);
         let now = meter.time().to_datetime().unwrap_or_else(Utc::now);
-        let named = self.routes.model(&ask.model, now)?;
+        if setup.routes.known(&ask.model).is_some() {
+            meter.requested(&ask.model);
+        }
+        let named = setup.routes.model(&ask.model, now)?;
         meter.model(&named.model.id, named.variant);
         if Routes::embeds(named.model) != (operation == Operation::Embeddings) {
             let message = if operation == Operation::Embeddings {
@@ -213,29 +250,30 @@ impl Gateway {
                 ..Refusal::new(400, "wrong_model", message)
             });
         }
-        self.serve(ask, &named, now, meter).await
+        self.serve(setup, ask, &named, now, meter).await
     }
 
     /// Tries the endpoints in order until an answer begins well.
     async fn serve(
         &self,
+        setup: &Setup,
         ask: Ask,
         named: &Named<'_>,
         now: DateTime<Utc>,
         meter: &mut Meter,
     ) -> Result<Begun, Refusal> {
-        let deadline = Instant::now() + self.settings.total_timeout();
+        let deadline = Instant::now() + setup.settings.total_timeout();
         let mut last: Option<UpstreamError> = None;
         let mut unsupported = None;
         let mut tried = 0;
-        for candidate in self.routes.candidates(&ask, named, now)? {
-            if tried >= self.settings.max_attempts.max(1) || Instant::now() >= deadline {
+        for candidate in setup.routes.candidates(&ask, named, now)? {
+            if tried >= setup.settings.max_attempts.max(1) || Instant::now() >= deadline {
                 break;
             }
             let provider = &candidate.endpoint.provider;
             match upstream::attempt(
-                &self.pool,
-                &self.settings,
+                &setup.pool,
+                &setup.settings,
                 &ask,
                 &candidate,
                 meter,
@@ -261,6 +299,7 @@ impl Gateway {
                         answer,
                         lifecycle,
                         deadline,
+                        settings: Arc::clone(&setup.settings),
                     });
                 }
                 Err(Failure::Unsupported(what)) => {
@@ -286,7 +325,8 @@ impl Gateway {
             }
         }
         Err(match (last, unsupported) {
-            (Some(error), _) => {
+            (Some(mut error), _) => {
+                error.message = answer::echo::without(&error.message, &ask);
                 let refusal = Refusal::from(&error).with("attempts", tried);
                 meter.broke(&error, refusal.status);
                 refusal
@@ -308,11 +348,11 @@ impl Gateway {
             passage,
             lifecycle,
             deadline,
+            settings,
         } = begun;
         let id = HeaderValue::from_str(&head.id).unwrap_or_else(|_| HeaderValue::from_static(""));
         let mut response = match answer {
             Answer::Stream(stream) => {
-                let settings = Arc::clone(&self.settings);
                 let mut relay = Relay::new(*stream, meter, &ask, passage, head, settings, deadline);
                 relay.begin();
                 let mut response = Response::new(boxed(relay));
@@ -348,7 +388,8 @@ impl Gateway {
     }
 
     fn models(&self) -> Response<Reply> {
-        let data: Vec<Value> = self.routes.callable().map(model_json).collect();
+        let setup = self.setup();
+        let data: Vec<Value> = setup.routes.callable().map(model_json).collect();
         json_response(
             200,
             json!({"object": "list", "data": data})
@@ -358,7 +399,7 @@ impl Gateway {
     }
 
     fn one_model(&self, name: &str) -> Response<Reply> {
-        match self.routes.model(name, Utc::now()) {
+        match self.setup().routes.model(name, Utc::now()) {
             Ok(named) => json_response(200, model_json(named.model).to_string().into_bytes()),
             Err(refusal) => refused(&refusal, None, ""),
         }

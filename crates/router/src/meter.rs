@@ -115,7 +115,6 @@ impl Meter {
     /// What is asked.
     pub fn asked(&mut self, ask: &Ask, session: String) {
         self.event.streamed = ask.stream;
-        self.event.model_requested = plain_name(&ask.model);
         self.event.session_id = session;
         self.event.tools_offered = i32::try_from(ask.offered.count()).unwrap_or(i32::MAX);
         self.event.tool_choice = match ask.offered.choice() {
@@ -127,6 +126,12 @@ impl Meter {
         .to_owned();
         self.tools = (ask.offered.count() > 0).then(|| ask.offered.judge());
         self.prompt_estimate = estimate(ask);
+    }
+
+    /// The model's name as the client wrote it. Only of one that the catalog knows: any other text may be a slip of the hand
+    /// with a key or a prompt in it.
+    pub fn requested(&mut self, name: &str) {
+        name.clone_into(&mut self.event.model_requested);
     }
 
     /// Which model that is.

@@ -158,6 +158,23 @@ impl ErrorKind {
         }
     }
 
+    /// What a client reads of it where the provider's own sentence is not repeated.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "The provider does not accept the request.",
+            Self::ContextOverflow => "The prompt is too long for the model.",
+            Self::Filtered => "The provider's content filter refused the request.",
+            Self::Credentials => "The provider does not accept this router's key or account.",
+            Self::NotFound => "The provider does not know the model.",
+            Self::RateLimited => "The provider has received too many requests.",
+            Self::Overloaded => "The provider has no room now.",
+            Self::Server => "The provider failed.",
+            Self::Timeout => "The provider did not answer in time.",
+            Self::Connection => "The connection to the provider broke.",
+            Self::Garbage => "The provider's answer is not valid.",
+        }
+    }
+
     /// The usual class of a status.
     pub fn of_status(status: u16) -> Self {
         match status {

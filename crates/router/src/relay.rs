@@ -139,7 +139,8 @@ impl Relay {
         };
         for piece in &self.pieces {
             if let Piece::Failed(error) = piece {
-                return Step::Broke(error.clone());
+                // The provider's sentence may quote the request, which is gone by now.
+                return Step::Broke(broke(error.kind, error.kind.sentence()));
             }
             work.meter.piece(piece);
         }

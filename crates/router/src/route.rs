@@ -106,22 +106,24 @@ impl Routes {
         })
     }
 
-    /// The model of a name: `author/slug`, or a slug that only one author uses, with or without a variant.
+    /// The model of a name, served or not, and the variant asked for: `author/slug`, or a slug that only one author uses, with
+    /// or without a variant.
+    pub fn known(&self, name: &str) -> Option<Named<'_>> {
+        let (id, variant) = variant(name);
+        let model = self
+            .catalog
+            .model(id)
+            .or_else(|| self.catalog.model(self.by_slug.get(id)?.as_deref()?))?;
+        Some(Named { model, variant })
+    }
+
+    /// The model of a name that can be asked now.
     ///
     /// # Errors
     /// 404 with near matches, 410 with the successor.
     pub fn model(&self, name: &str, now: DateTime<Utc>) -> Result<Named<'_>, Refusal> {
-        let (id, variant) = match name.rsplit_once(':') {
-            Some((id, "free")) => (id, "free"),
-            Some((id, "nitro")) => (id, "nitro"),
-            Some((id, "floor")) => (id, "floor"),
-            _ => (name, ""),
-        };
-        let known = self
-            .catalog
-            .model(id)
-            .or_else(|| self.catalog.model(self.by_slug.get(id)?.as_deref()?));
-        let Some(model) = known else {
+        let Some(named) = self.known(name) else {
+            let (id, _) = variant(name);
             let near = self.catalog.nearest(id, 3);
             let hint = if near.is_empty() {
                 "GET /v1/models lists the models".to_owned()
@@ -141,6 +143,7 @@ impl Routes {
                 near.iter().map(|id| Value::from(*id)).collect::<Vec<_>>(),
             ));
         };
+        let model = named.model;
         let ended = model.deprecated.is_some_and(|day| day < now.date_naive());
         let reachable = self
             .catalog
@@ -169,7 +172,7 @@ impl Routes {
                     .map_or(Value::Null, |day| Value::from(day.to_string())),
             ));
         }
-        Ok(Named { model, variant })
+        Ok(named)
     }
 
     /// The endpoints that can answer an ask, cheapest first, as far as its `provider` object lets them.
@@ -274,6 +277,16 @@ impl Routes {
     /// Whether a model gives vectors.
     pub fn embeds(model: &Model) -> bool {
         model.output.contains(&Modality::Embeddings)
+    }
+}
+
+/// A name without its variant, and the variant.
+fn variant(name: &str) -> (&str, &'static str) {
+    match name.rsplit_once(':') {
+        Some((id, "free")) => (id, "free"),
+        Some((id, "nitro")) => (id, "nitro"),
+        Some((id, "floor")) => (id, "floor"),
+        _ => (name, ""),
     }
 }
 

@@ -7,6 +7,7 @@ mod inspect;
 mod instance;
 mod keys;
 mod output;
+mod reload;
 mod replay;
 mod up;
 
@@ -212,10 +213,18 @@ fn complain(error: &anyhow::Error) {
 
 /// Whether the command found all well.
 async fn dispatch(cli: Cli) -> Result<bool> {
-    let mut config = Config::load(cli.place.config.as_deref())?;
-    if let Some(dir) = cli.place.data_dir {
-        config.data_dir = dir;
-    }
+    let Place {
+        config: file,
+        data_dir,
+    } = cli.place;
+    let read = move || -> Result<Config> {
+        let mut config = Config::load(file.as_deref())?;
+        if let Some(dir) = &data_dir {
+            config.data_dir.clone_from(dir);
+        }
+        Ok(config)
+    };
+    let mut config = read()?;
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log).map_err(|_| {
         anyhow::anyhow!(
             "the setting `log` is not a filter such as `info` or `warn,tidemark_lake=debug`"
@@ -234,14 +243,19 @@ async fn dispatch(cli: Cli) -> Result<bool> {
             listen,
             print_config,
         } => {
-            if let Some(listen) = listen {
-                config.listen = listen;
-            }
+            let read = move || -> Result<Config> {
+                let mut config = read()?;
+                if let Some(listen) = &listen {
+                    config.listen.clone_from(listen);
+                }
+                Ok(config)
+            };
+            config = read()?;
             if print_config {
                 output::line(toml::to_string_pretty(&config)?.trim_end());
                 return Ok(true);
             }
-            up::run(&config, demo).await?;
+            up::run(&config, demo, read).await?;
         }
         Command::Replay {
             file,

@@ -5,6 +5,7 @@ use crate::demo::{self, Demo};
 use crate::front;
 use crate::instance::Instance;
 use crate::output::{grouped, line};
+use crate::reload::{Reload, add_simulated};
 use anyhow::{Context, Result, bail};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -30,8 +31,12 @@ impl Source for Newest {
     }
 }
 
-/// Runs until Ctrl-C or SIGTERM.
-pub async fn run(config: &Config, demo: bool) -> Result<()> {
+/// Runs until Ctrl-C or SIGTERM; at SIGHUP, `read` gives the settings anew.
+pub async fn run(
+    config: &Config,
+    demo: bool,
+    read: impl Fn() -> Result<Config> + Send + 'static,
+) -> Result<()> {
     let listener = TcpListener::bind(&config.listen)
         .await
         .with_context(|| format!("cannot listen on {}: another program may hold it; choose another with --listen 127.0.0.1:0", config.listen))?;
@@ -58,27 +63,26 @@ pub async fn run(config: &Config, demo: bool) -> Result<()> {
         Arc::clone(&rankings),
         Arc::clone(&newest) as Arc<dyn Source>,
     ));
+    let simulated = if demo {
+        demo::providers(&catalog, ended.clone()).await?
+    } else {
+        Vec::new()
+    };
+    let started = config.clone();
     let mut config = config.clone();
-    if demo {
-        let simulated = demo::providers(&catalog, ended.clone()).await?;
-        // Providers that are set up for real stay real.
-        let real: Vec<String> = config
-            .router
-            .upstreams
-            .iter()
-            .map(|upstream| upstream.provider.clone())
-            .collect();
-        config.router.upstreams.extend(
-            simulated
-                .into_iter()
-                .filter(|upstream| !real.contains(&upstream.provider)),
-        );
-    }
+    add_simulated(&mut config.router.upstreams, &simulated);
     let config = &config;
     let (gateway, emitted) = front::gateway(config, &catalog, instance.journal.clone())?;
     if demo {
         gateway.keys().add("demo", DEMO_KEY)?;
     }
+    let reload = Reload {
+        started,
+        read: Box::new(read),
+        simulated,
+        catalog: Arc::clone(&catalog),
+    };
+    let reloading = tokio::spawn(reload.run(Arc::clone(&gateway)));
     let mut server = tokio::spawn(front::serve(
         listener,
         Arc::clone(&gateway),
@@ -136,6 +140,9 @@ pub async fn run(config: &Config, demo: bool) -> Result<()> {
     if let Some(fed) = fed {
         fed.await??;
     }
+    // It holds the gateway, and with it the emitter.
+    reloading.abort();
+    reloading.await.ok();
     drop(gateway);
     emitted.await?;
     end.send_replace(true);

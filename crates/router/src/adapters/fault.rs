@@ -276,34 +276,17 @@ pub(super) fn error(status: u16, fault: Option<Fault>) -> UpstreamError {
         status
     };
     let retry_after = fault.as_ref().and_then(|fault| fault.retry_after);
-    // What is wrong with our account there is nobody else's business.
+    // What is wrong with the request, its author must read. What is wrong there, or with our account, is told in our words.
     let message = fault
-        .filter(|_| kind != ErrorKind::Credentials)
+        .filter(|_| !kind.try_elsewhere())
         .map(|fault| clean(&fault.message))
         .filter(|message| !message.is_empty())
-        .unwrap_or_else(|| sentence(kind).to_owned());
+        .unwrap_or_else(|| kind.sentence().to_owned());
     UpstreamError {
         status,
         kind,
         message,
         retry_after,
-    }
-}
-
-/// What we say where the provider said nothing that can be repeated.
-fn sentence(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::InvalidRequest => "The provider does not accept the request.",
-        ErrorKind::ContextOverflow => "The prompt is too long for the model.",
-        ErrorKind::Filtered => "The provider's content filter refused the request.",
-        ErrorKind::Credentials => "The provider does not accept this router's key or account.",
-        ErrorKind::NotFound => "The provider does not know the model.",
-        ErrorKind::RateLimited => "The provider has received too many requests.",
-        ErrorKind::Overloaded => "The provider has no room now.",
-        ErrorKind::Server => "The provider failed.",
-        ErrorKind::Timeout => "The provider did not answer in time.",
-        ErrorKind::Connection => "The connection to the provider broke.",
-        ErrorKind::Garbage => "The provider's answer is not valid.",
     }
 }
 

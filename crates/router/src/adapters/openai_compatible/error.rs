@@ -31,7 +31,7 @@ mod tests {
             (openrouter.status, openrouter.kind),
             (400, ErrorKind::ContextOverflow)
         );
-        assert_eq!(in_band(&json!("it broke")).message, "it broke");
+        assert_eq!(in_band(&json!("it broke")).message, "The provider failed.");
         assert_eq!(in_band(&json!(7)).kind, ErrorKind::Server);
     }
 

@@ -134,7 +134,7 @@ fn a_stream_that_fails() {
             "[DONE]",
         ]);
         assert!(
-            matches!(out.last(), Some(Piece::Failed(e)) if e.status == 502 && e.message == "x"),
+            matches!(out.last(), Some(Piece::Failed(e)) if e.status == 502 && e.message == "The provider failed."),
             "{out:?}"
         );
     }
