@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 pub const PLACES: usize = 16_384;
 /// Events in one append, at most.
 const GROUP: usize = 1024;
+/// How long the first event of an append waits for others.
+const GATHER: Duration = Duration::from_millis(5);
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// Takes events. Cheap to clone.
@@ -88,7 +90,17 @@ async fn append(
     state: Arc<State>,
 ) -> u64 {
     let mut group = Vec::with_capacity(GROUP);
-    while events.recv_many(&mut group, GROUP).await > 0 {
+    while events.recv_many(&mut group, 1).await > 0 {
+        // Each append is a wake-up of the journal's thread and a write to disk: a moment's patience shares them.
+        let full = async {
+            loop {
+                let room = GROUP - group.len();
+                if room == 0 || events.recv_many(&mut group, room).await == 0 {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(GATHER, full).await.ok();
         let records: Vec<(u32, Vec<u8>)> = group
             .iter()
             .map(|event| {

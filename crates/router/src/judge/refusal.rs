@@ -13,7 +13,13 @@ mod head;
 mod shape;
 mod words;
 
+use aho_corasick::AhoCorasick;
 use head::Head;
+
+/// Finds any of some phrases in one pass. A few hundred short phrases are far below what it cannot hold.
+fn any_of(phrases: impl IntoIterator<Item = &'static str>) -> Option<AhoCorasick> {
+    AhoCorasick::new(phrases).ok()
+}
 
 /// Judges one answer's text as it passes.
 #[derive(Debug, Default)]

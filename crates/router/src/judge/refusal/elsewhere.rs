@@ -1,5 +1,9 @@
 //! Other languages: a negation and, near it, a verb of doing what was asked, in one sentence of the first few.
 
+use super::any_of;
+use aho_corasick::AhoCorasick;
+use std::sync::LazyLock;
+
 /// One language.
 struct Language {
     /// Negations with their first person, and after which the verb comes.
@@ -449,8 +453,20 @@ const CHINESE_SPEAKER: [&str; 6] = ["我", "抱歉", "对不起", "對不起", "
 /// Sentences looked at.
 const SENTENCES: usize = 5;
 
+/// Without one of these, no sentence declines.
+static NEEDED: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    let needed = LANGUAGES
+        .iter()
+        .flat_map(|language| language.negations.iter().chain(language.clauses));
+    any_of(needed.copied())
+});
+
 /// Whether the prepared head declines in a language other than English.
 pub(super) fn declines(said: &str) -> bool {
+    // Nearly every answer ends here, after one pass for all languages.
+    if NEEDED.as_ref().is_some_and(|any| !any.is_match(said)) {
+        return false;
+    }
     LANGUAGES.iter().any(|language| {
         let declined = said
             .split_inclusive(['.', '!', '?', '\n', '。', '！', '？'])

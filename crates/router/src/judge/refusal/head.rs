@@ -42,7 +42,11 @@ impl Head {
                 let rest = chars.as_str();
                 let room = KEPT.saturating_sub(self.chars);
                 if room > 0 {
-                    self.kept.extend(rest.chars().take(room));
+                    let end = rest
+                        .char_indices()
+                        .nth(room)
+                        .map_or(rest.len(), |(end, _)| end);
+                    self.kept.push_str(&rest[..end]);
                 }
                 self.chars = self.chars.saturating_add(rest.chars().count());
                 return;

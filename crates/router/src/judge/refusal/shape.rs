@@ -1,5 +1,9 @@
 //! Takes out of a head what is not the model speaking for itself.
 
+use super::any_of;
+use aho_corasick::AhoCorasick;
+use std::sync::LazyLock;
+
 /// Beginnings that are no prose of the model: code, letters, mails, translations. Lower case.
 const NOT_SPEECH: [&str; 28] = [
     "```",
@@ -53,6 +57,7 @@ const SIGNATURES: [&str; 9] = [
     "\nyours sincerely",
     "\nthanks,\n",
 ];
+static SIGNED: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| any_of(SIGNATURES));
 /// Keys of JSON answers whose value is the model's own word.
 const OWN_KEYS: [&str; 6] = [
     "error", "refusal", "message", "response", "answer", "content",
@@ -73,7 +78,7 @@ pub(super) fn said(head: &str) -> Option<String> {
         return None;
     }
     let text = whole_quotation(text).unwrap_or(text);
-    if script(head) || list(&plain) || SIGNATURES.iter().any(|end| plain.contains(end)) {
+    if script(head) || list(&plain) || SIGNED.as_ref().is_some_and(|any| any.is_match(&plain)) {
         return None;
     }
     Some(without_quotations(text))
@@ -97,6 +102,7 @@ fn plain(head: &str) -> String {
                 line_start = true;
                 continue;
             }
+            other if other.is_ascii() => out.push(other.to_ascii_lowercase()),
             other => out.extend(other.to_lowercase()),
         }
         line_start = false;
