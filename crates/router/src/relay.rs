@@ -49,6 +49,11 @@ impl Passage {
     }
 }
 
+/// Turns after which the upstream's connection has handed over what it has: one to hear that there is room, one to fill it.
+const TURNS: u8 = 2;
+/// So many bytes leave even while more are there.
+const FULL: usize = 16 << 10;
+
 /// What is dropped with the client.
 struct Work {
     stream: Stream,
@@ -69,6 +74,8 @@ pub struct Relay {
     deadline: Instant,
     bytes: usize,
     out: Vec<u8>,
+    /// Turns the upstream's connection has had since the last chunk.
+    asked_again: u8,
     events: Vec<Event>,
     pieces: Vec<Piece>,
 }
@@ -104,6 +111,7 @@ impl Relay {
             deadline,
             bytes: 0,
             out: Vec::with_capacity(4096),
+            asked_again: 0,
             events: Vec::new(),
             pieces: Vec::new(),
         }
@@ -174,6 +182,13 @@ impl Relay {
             }
         }
         Step::GoOn
+    }
+
+    /// What is to be written, as one frame.
+    fn frame(&mut self) -> Frame<Bytes> {
+        let chunk = Bytes::copy_from_slice(&self.out);
+        self.out.clear();
+        Frame::data(chunk)
     }
 
     fn take_in(&mut self, data: &[u8]) -> Step {
@@ -283,19 +298,20 @@ impl Body for Relay {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
         loop {
-            if !this.out.is_empty() {
-                let chunk = Bytes::copy_from_slice(&this.out);
-                this.out.clear();
-                return Poll::Ready(Some(Ok(Frame::data(chunk))));
+            if this.out.len() >= FULL || (this.work.is_none() && !this.out.is_empty()) {
+                return Poll::Ready(Some(Ok(this.frame())));
             }
             let Some(work) = &mut this.work else {
                 return Poll::Ready(None);
             };
             let step = match Pin::new(&mut work.stream.body).poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => this.take_in(&data),
-                    Err(_) => Step::GoOn,
-                },
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.asked_again = 0;
+                    match frame.into_data() {
+                        Ok(data) => this.take_in(&data),
+                        Err(_) => Step::GoOn,
+                    }
+                }
                 Poll::Ready(Some(Err(_))) => Step::Broke(broke(
                     ErrorKind::Connection,
                     "the connection to the provider broke",
@@ -323,6 +339,17 @@ impl Body for Relay {
                             step => step,
                         }
                     }
+                }
+                // The connection hands over one chunk at a time. Those that are there already leave in one write, which is
+                // what a chunk costs most; nothing waits for what is not there.
+                Poll::Pending if !this.out.is_empty() => {
+                    if this.asked_again >= TURNS {
+                        this.asked_again = 0;
+                        return Poll::Ready(Some(Ok(this.frame())));
+                    }
+                    this.asked_again += 1;
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 Poll::Pending => {
                     ready!(this.quiet.as_mut().poll(context));
