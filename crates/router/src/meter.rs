@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use tidemark_catalog::{Price, Tokens};
 use tidemark_event::{EventId, FailedAttempt, Micros, UsageEvent};
 
-/// Shortest streamed answer whose pace says something, in tokens.
+/// How often a reading that goes on without its client looks whether the router stops.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Characters of a text from outside that an event keeps, at most.
 const TEXT_LIMIT: usize = 200;
 /// What the rollup takes for absurd: never written, whatever a provider says.
 const MAX_TOKENS: u64 = 100_000_000;
@@ -291,6 +293,16 @@ impl Meter {
     /// Whether the process is about to end.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Ends soon after the router has begun to stop.
+    pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let stopping = Arc::clone(&self.stopping);
+        async move {
+            while !stopping.load(Ordering::Relaxed) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
     }
 
     /// Refused at the door.

@@ -395,6 +395,7 @@ impl Drop for Relay {
             return;
         }
         work.meter.client_gone();
+        let stopped = work.meter.stopped();
         let mut left = self.settings.max_answer_bytes.saturating_sub(self.bytes);
         runtime.spawn(async move {
             let Work { stream, meter } = &mut work;
@@ -420,7 +421,10 @@ impl Drop for Relay {
                     }
                 }
             };
-            tokio::time::timeout(linger, rest).await.ok();
+            tokio::select! {
+                _ = tokio::time::timeout(linger, rest) => {}
+                () = stopped => {}
+            }
         });
     }
 }

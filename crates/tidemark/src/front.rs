@@ -17,33 +17,70 @@ use tidemark_router::keys::Keys;
 use tidemark_router::route::Routes;
 use tidemark_router::server;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
 /// How soon a key made or revoked by another process counts.
 const KEYS_EVERY: Duration = Duration::from_millis(500);
 
+/// Threads of the router's own: a commit or a ranking that computes for milliseconds holds no request up.
+pub struct Threads(Option<Runtime>);
+
+impl Threads {
+    /// As many as there are cores.
+    pub fn start() -> Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .thread_name("router")
+            .enable_all()
+            .build()
+            .context("the router's threads cannot be started")?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// Where to start the router's tasks.
+    pub fn handle(&self) -> Handle {
+        self.0
+            .as_ref()
+            .map_or_else(Handle::current, |runtime| runtime.handle().clone())
+    }
+}
+
+impl Drop for Threads {
+    /// A runtime that ends where tasks run must not wait for its own.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// The router of a data folder, and the task that ends when its last event is durable.
 pub fn gateway(
+    threads: &Threads,
     config: &Config,
     catalog: &Arc<Catalog>,
     journal: Journal,
 ) -> Result<(Arc<Gateway>, JoinHandle<u64>)> {
     let routes = Routes::new(Arc::clone(catalog), &config.router)?;
     let keys = Keys::open(&config.data_dir)?;
+    let handle = threads.handle();
+    let _here = handle.enter();
     let (emitter, emitted) = Emitter::start(journal)?;
     let gateway = Gateway::new(config.router.clone(), routes, keys, emitter)
         .context("TLS cannot be set up")?;
     Ok((Arc::new(gateway), emitted))
 }
 
-/// Serves until `shutdown`, then drains.
+/// Serves until `shutdown`, then drains. Runs on the router's threads; the api's answers are computed on those of `elsewhere`.
 pub async fn serve(
-    listener: TcpListener,
+    listener: std::net::TcpListener,
     gateway: Arc<Gateway>,
     api: Router,
+    elsewhere: Handle,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
+    let listener = TcpListener::from_std(listener)?;
     let keys = gateway.keys().clone();
     let watching = tokio::spawn(async move {
         loop {
@@ -55,7 +92,14 @@ pub async fn serve(
     });
     let handle = {
         let gateway = Arc::clone(&gateway);
-        move |request| answer(Arc::clone(&gateway), api.clone(), request)
+        move |request| {
+            answer(
+                Arc::clone(&gateway),
+                api.clone(),
+                elsewhere.clone(),
+                request,
+            )
+        }
     };
     let settings = gateway.settings().clone();
     let stopping = async {
@@ -67,7 +111,12 @@ pub async fn serve(
     Ok(served?)
 }
 
-async fn answer(gateway: Arc<Gateway>, api: Router, request: Request<Incoming>) -> Response<Reply> {
+async fn answer(
+    gateway: Arc<Gateway>,
+    api: Router,
+    elsewhere: Handle,
+    request: Request<Incoming>,
+) -> Response<Reply> {
     match request.uri().path() {
         path if Gateway::owns(path) => gateway.handle(request).await,
         "/metrics" => {
@@ -84,7 +133,11 @@ async fn answer(gateway: Arc<Gateway>, api: Router, request: Request<Incoming>) 
             response
         }
         _ => {
-            let answered = api.oneshot(request).await;
+            let Ok(answered) = elsewhere.spawn(api.oneshot(request)).await else {
+                let mut response = Response::new(text("the answer could not be computed\n"));
+                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                return response;
+            };
             answered
                 .unwrap_or_else(|never| match never {})
                 .map(|body| Reply::new(body.map_err(Into::into)))

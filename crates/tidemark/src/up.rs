@@ -7,6 +7,7 @@ use crate::instance::Instance;
 use crate::output::{grouped, line};
 use crate::reload::{Reload, add_simulated};
 use anyhow::{Context, Result, bail};
+use std::net::TcpListener;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tidemark_api::ApiState;
@@ -15,7 +16,7 @@ use tidemark_insight::{Policy, RANKED, Rankings, Snapshot, Source, register_cata
 use tidemark_lake::{Hot, Lake};
 use tidemark_rollup::Tally;
 use tidemark_router::keys::DEMO_KEY;
-use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 /// The newest state of the ranking tables.
@@ -38,8 +39,8 @@ pub async fn run(
     read: impl Fn() -> Result<Config> + Send + 'static,
 ) -> Result<()> {
     let listener = TcpListener::bind(&config.listen)
-        .await
         .with_context(|| format!("cannot listen on {}: another program may hold it; choose another with --listen 127.0.0.1:0", config.listen))?;
+    listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let instance = Arc::new(Instance::open(config).await?);
     let catalog = Arc::new(Catalog::builtin()?);
@@ -72,7 +73,8 @@ pub async fn run(
     let mut config = config.clone();
     add_simulated(&mut config.router.upstreams, &simulated);
     let config = &config;
-    let (gateway, emitted) = front::gateway(config, &catalog, instance.journal.clone())?;
+    let threads = front::Threads::start()?;
+    let (gateway, emitted) = front::gateway(&threads, config, &catalog, instance.journal.clone())?;
     if demo {
         gateway.keys().add("demo", DEMO_KEY)?;
     }
@@ -83,10 +85,11 @@ pub async fn run(
         catalog: Arc::clone(&catalog),
     };
     let reloading = tokio::spawn(reload.run(Arc::clone(&gateway)));
-    let mut server = tokio::spawn(front::serve(
+    let mut server = threads.handle().spawn(front::serve(
         listener,
         Arc::clone(&gateway),
         app,
+        Handle::current(),
         until(stopped.clone()),
     ));
     let hot = tokio::spawn(keep_hot(
