@@ -53,10 +53,16 @@ impl Emitter {
         journal: Journal,
     ) -> Result<(Self, tokio::task::JoinHandle<u64>), wire::SchemaError> {
         let writer = wire::Writer::new()?;
+        let (emitter, events) = Self::piped();
+        let task = tokio::spawn(append(journal, writer, events, Arc::clone(&emitter.state)));
+        Ok((emitter, task))
+    }
+
+    /// An emitter without a journal: its events come out here.
+    pub fn piped() -> (Self, mpsc::Receiver<Box<UsageEvent>>) {
         let (queue, events) = mpsc::channel(PLACES);
-        let state = Arc::new(State::default());
-        let task = tokio::spawn(append(journal, writer, events, Arc::clone(&state)));
-        Ok((Self { queue, state }, task))
+        let state = Arc::default();
+        (Self { queue, state }, events)
     }
 
     /// A place for one event; none while the journal takes nothing.

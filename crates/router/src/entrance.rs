@@ -1,6 +1,7 @@
-//! What must hold before a request is looked at: a key, a whole body of bearable size, JSON.
+//! What must hold before a request is looked at: a key, a whole body of bearable size, JSON that is a request.
 
 use crate::answer::error::Refusal;
+use crate::ask::{self, Ask, Operation};
 use crate::keys::{Account, Keys};
 use crate::settings::Settings;
 use bytes::{Bytes, BytesMut};
@@ -91,11 +92,21 @@ where
         .unwrap_or(Err(late))
 }
 
-/// The body as a JSON object.
+/// What a body asks.
 ///
 /// # Errors
-/// 400 that says where, without a word of what was sent.
-pub(crate) fn parse(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
+/// 400 that says what is wrong and where, without a word of what was sent.
+pub fn ask(operation: Operation, body: &[u8]) -> Result<Ask, Refusal> {
+    let body = parse(body)?;
+    Ok(match operation {
+        Operation::Chat => ask::chat::read(body),
+        Operation::Messages => ask::messages::read(body),
+        Operation::Embeddings => ask::embeddings::read(body),
+    }?)
+}
+
+/// The body as a JSON object.
+fn parse(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(body)) => Ok(body),
         Ok(_) => Err(Refusal::new(

@@ -2,14 +2,15 @@
 
 use crate::answer::error::Refusal;
 use crate::answer::{self, Head};
-use crate::ask::{self, Ask, Operation};
+use crate::ask::{Ask, Operation};
 use crate::emit::Emitter;
 use crate::entrance;
 use crate::keys::{Account, Keys};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
+use crate::passage::Passage;
 use crate::piece::UpstreamError;
-use crate::relay::{Passage, Relay, patch_whole};
+use crate::relay::Relay;
 use crate::respond::{boxed, end_of_life, json_response, model_json, refused};
 use crate::route::{Named, Routes};
 use crate::settings::Settings;
@@ -221,12 +222,7 @@ impl Gateway {
         };
         meter.account(&account.id, entrance::app(&head.headers));
         let body = entrance::receive(&setup.settings, &head.headers, body).await?;
-        let body = entrance::parse(&body)?;
-        let ask = match operation {
-            Operation::Chat => ask::chat::read(body),
-            Operation::Messages => ask::messages::read(body),
-            Operation::Embeddings => ask::embeddings::read(body),
-        }?;
+        let ask = entrance::ask(operation, &body)?;
         let session = if ask.session.is_empty() {
             String::new()
         } else {
@@ -368,13 +364,7 @@ impl Gateway {
                 pieces.iter().for_each(|piece| meter.piece(piece));
                 meter.done();
                 let bill = meter.bill();
-                let body = match passage {
-                    Passage::Chat => patch_whole(&body, &head, &bill).into(),
-                    Passage::Messages => body,
-                    Passage::Anew => answer::whole(ask.operation, &head, &pieces, &bill)
-                        .to_string()
-                        .into(),
-                };
+                let body = passage.whole(&ask, &head, body, &pieces, &bill);
                 let mut response = Response::new(boxed(Full::new(body)));
                 response.headers_mut().insert(header::CONTENT_TYPE, JSON);
                 response

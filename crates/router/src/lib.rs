@@ -9,7 +9,7 @@
 //! 4. [`route`] names the endpoints that can answer, in order; [`upstream`] tries them until one begins to answer well.
 //! 5. The endpoint's adapter ([`adapters`]) turns its dialect into [`piece`]s. The meter counts them, [`judge`] looks for
 //!    refusals and wrong tool calls.
-//! 6. [`relay`] passes the answer on as it arrives, in the client's shape ([`answer`]).
+//! 6. [`relay`] passes the answer on as it arrives, in the client's words ([`passage`], [`answer`]).
 //!
 //! # Rules
 //!
@@ -22,12 +22,13 @@ pub mod adapters;
 pub mod answer;
 pub mod ask;
 pub mod emit;
-mod entrance;
+pub mod entrance;
 pub mod gateway;
 pub mod judge;
 pub mod keys;
 pub mod meter;
 pub mod metrics;
+pub mod passage;
 pub mod piece;
 pub mod relay;
 mod respond;

@@ -1,12 +1,9 @@
 //! A streamed answer on its way to the client: each event is read, metered and passed on as it arrives.
-//!
-//! An answer in the dialect that the client speaks passes as it is, but for its id, its model's name and its usage; any other
-//! is written anew from its pieces.
 
-use crate::adapters::Dialect;
-use crate::answer::{Head, Writer, sse as write_event};
-use crate::ask::{Ask, Operation};
+use crate::answer::Head;
+use crate::ask::Ask;
 use crate::meter::Meter;
+use crate::passage::{Passage, Voice};
 use crate::piece::{ErrorKind, Piece, UpstreamError};
 use crate::settings::Settings;
 use crate::sse::Event;
@@ -14,8 +11,6 @@ use crate::upstream::Stream;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -23,31 +18,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
-
-/// How an event goes to the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passage {
-    /// As it is: chat chunks to a chat client.
-    Chat,
-    /// As it is: messages events to a messages client.
-    Messages,
-    /// Written anew.
-    Anew,
-}
-
-impl Passage {
-    /// How an answer goes from a provider's dialect to a client's.
-    pub fn between(operation: Operation, dialect: Dialect) -> Self {
-        match (operation, dialect) {
-            (
-                Operation::Chat | Operation::Embeddings,
-                Dialect::Openai | Dialect::OpenaiCompatible,
-            ) => Self::Chat,
-            (Operation::Messages, Dialect::Anthropic) => Self::Messages,
-            _ => Self::Anew,
-        }
-    }
-}
 
 /// Turns after which the upstream's connection has handed over what it has: one to hear that there is room, one to fill it.
 const TURNS: u8 = 2;
@@ -63,11 +33,7 @@ struct Work {
 /// The body of a streamed answer.
 pub struct Relay {
     work: Option<Work>,
-    writer: Writer,
-    passage: Passage,
-    head: Head,
-    include_usage: bool,
-    usage_sent: bool,
+    voice: Voice,
     settings: Arc<Settings>,
     quiet: Pin<Box<Sleep>>,
     heard: Instant,
@@ -100,11 +66,7 @@ impl Relay {
     ) -> Self {
         Self {
             work: Some(Work { stream, meter }),
-            writer: Writer::new(ask.operation, head.clone(), ask.include_usage),
-            passage,
-            head,
-            include_usage: ask.include_usage,
-            usage_sent: false,
+            voice: Voice::new(ask, passage, head),
             quiet: Box::pin(tokio::time::sleep(settings.idle_timeout())),
             settings,
             heard: Instant::now(),
@@ -145,43 +107,14 @@ impl Relay {
         let Some(work) = &mut self.work else {
             return Step::GoOn;
         };
-        for piece in &self.pieces {
-            if let Piece::Failed(error) = piece {
-                // The provider's sentence may quote the request, which is gone by now.
-                return Step::Broke(broke(error.kind, error.kind.sentence()));
-            }
-            work.meter.piece(piece);
+        match self
+            .voice
+            .event(event, &self.pieces, &mut work.meter, &mut self.out)
+        {
+            Ok(()) => Step::GoOn,
+            // The provider's sentence may quote the request, which is gone by now.
+            Err(error) => Step::Broke(broke(error.kind, error.kind.sentence())),
         }
-        match self.passage {
-            Passage::Anew => {
-                for piece in &self.pieces {
-                    self.writer.piece(piece, &mut self.out);
-                }
-            }
-            Passage::Messages => write_event(
-                Some(&event.name)
-                    .filter(|name| !name.is_empty())
-                    .map(String::as_str),
-                &event.data,
-                &mut self.out,
-            ),
-            Passage::Chat if &event.data[..] == b"[DONE]" => {}
-            Passage::Chat => {
-                let has_usage = self
-                    .pieces
-                    .iter()
-                    .any(|piece| matches!(piece, Piece::Usage(_)));
-                let bill = has_usage.then(|| work.meter.bill());
-                self.usage_sent |= patch(
-                    &event.data,
-                    &self.head,
-                    bill.as_ref(),
-                    self.include_usage,
-                    &mut self.out,
-                );
-            }
-        }
-        Step::GoOn
     }
 
     /// What is to be written, as one frame.
@@ -251,15 +184,7 @@ impl Relay {
             Step::GoOn => {}
             Step::Complete => {
                 work.meter.done();
-                match self.passage {
-                    Passage::Messages => {}
-                    Passage::Chat if self.usage_sent || !self.include_usage => {
-                        write_event(None, b"[DONE]", &mut self.out)
-                    }
-                    Passage::Chat | Passage::Anew => {
-                        self.writer.end(&work.meter.bill(), &mut self.out)
-                    }
-                }
+                self.voice.end(&work.meter.bill(), &mut self.out);
                 // The connection can be used again once the upstream's end is read; it must not be waited for.
                 let mut body = work.stream.body;
                 if !body.is_end_stream() {
@@ -273,7 +198,7 @@ impl Relay {
             }
             Step::Broke(error) => {
                 work.meter.broke(&error, 200);
-                self.writer.fail(&error, &mut self.out);
+                self.voice.fail(&error, &mut self.out);
             }
         }
     }
@@ -427,95 +352,4 @@ impl Drop for Relay {
             }
         });
     }
-}
-
-/// The parts of a chat answer that the router changes, as they stand in the text.
-#[derive(Deserialize)]
-struct Parts<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    model: Option<&'a RawValue>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow)]
-    choices: Option<&'a RawValue>,
-}
-
-/// Writes a chunk with our id, model and usage in the place of the provider's. True when it carried the usage.
-fn patch(
-    data: &[u8],
-    head: &Head,
-    bill: Option<&crate::answer::Bill>,
-    include_usage: bool,
-    out: &mut Vec<u8>,
-) -> bool {
-    let Some((spans, only_usage)) = spans(data, head, bill.filter(|_| include_usage)) else {
-        write_event(None, data, out);
-        return false;
-    };
-    if only_usage && !include_usage {
-        return false;
-    }
-    let mut chunk = Vec::with_capacity(data.len() + 64);
-    splice(data, spans, &mut chunk);
-    write_event(None, &chunk, out);
-    bill.is_some() && include_usage
-}
-
-/// A whole chat answer with our id, model and usage in the place of the provider's.
-pub fn patch_whole(data: &[u8], head: &Head, bill: &crate::answer::Bill) -> Vec<u8> {
-    let mut out = Vec::with_capacity(data.len() + 128);
-    match spans(data, head, Some(bill)) {
-        Some((spans, _)) => splice(data, spans, &mut out),
-        None => out.extend_from_slice(data),
-    }
-    out
-}
-
-/// What stands where, and what comes in its place; and whether the text holds usage and no choice.
-type Spans = Vec<(std::ops::Range<usize>, Vec<u8>)>;
-
-fn spans(data: &[u8], head: &Head, bill: Option<&crate::answer::Bill>) -> Option<(Spans, bool)> {
-    let text = std::str::from_utf8(data).ok()?;
-    let parts: Parts<'_> = serde_json::from_str(text).ok()?;
-    let span = |part: &RawValue| {
-        let from = part.get().as_ptr() as usize - text.as_ptr() as usize;
-        from..from + part.get().len()
-    };
-    let quoted = |text: &str| serde_json::Value::from(text).to_string().into_bytes();
-    let mut spans = Vec::with_capacity(3);
-    if let Some(id) = parts.id {
-        spans.push((span(id), quoted(&head.id)));
-    }
-    if let Some(model) = parts.model {
-        spans.push((span(model), quoted(&head.model)));
-    }
-    let usage = parts.usage.filter(|usage| usage.get() != "null");
-    if let Some(usage) = usage {
-        let ours = bill.map_or_else(
-            || b"null".to_vec(),
-            |bill| crate::answer::chat::usage(bill).to_string().into_bytes(),
-        );
-        spans.push((span(usage), ours));
-    }
-    spans.sort_by_key(|(span, _)| span.start);
-    let no_choice = parts.choices.is_none_or(|choices| {
-        choices
-            .get()
-            .bytes()
-            .filter(|b| !b.is_ascii_whitespace())
-            .eq(*b"[]")
-    });
-    Some((spans, usage.is_some() && no_choice))
-}
-
-fn splice(data: &[u8], spans: Spans, out: &mut Vec<u8>) {
-    let mut from = 0;
-    for (span, ours) in spans {
-        out.extend_from_slice(&data[from..span.start]);
-        out.extend_from_slice(&ours);
-        from = span.end;
-    }
-    out.extend_from_slice(&data[from..]);
 }

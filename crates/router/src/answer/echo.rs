@@ -12,7 +12,7 @@ const RUN: usize = 4;
 const LONG: usize = 12;
 
 /// The sentence without what it quotes of the request. The model's name may stay.
-pub(crate) fn without(sentence: &str, ask: &Ask) -> String {
+pub fn without(sentence: &str, ask: &Ask) -> String {
     let mut said = String::new();
     let values = ask.body.iter().chain(ask.messages_body.iter().flatten());
     for (_, value) in values.filter(|(key, _)| *key != "model") {

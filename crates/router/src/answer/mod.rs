@@ -1,7 +1,7 @@
 //! Answers in the shape the client asked in.
 
 pub mod chat;
-pub(crate) mod echo;
+pub mod echo;
 pub mod error;
 pub mod messages;
 

@@ -1,0 +1,230 @@
+//! From a provider's words to the client's. An answer in the dialect that the client speaks passes as it is, but for its id,
+//! its model's name and its usage; any other is written anew from its pieces.
+
+use crate::adapters::Dialect;
+use crate::answer::{self, Bill, Head, Writer, sse as write_event};
+use crate::ask::{Ask, Operation};
+use crate::meter::Meter;
+use crate::piece::{Piece, UpstreamError};
+use crate::sse::Event;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// How an answer goes to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    /// As it is: chat chunks to a chat client.
+    Chat,
+    /// As it is: messages events to a messages client.
+    Messages,
+    /// Written anew.
+    Anew,
+}
+
+impl Passage {
+    /// How an answer goes from a provider's dialect to a client's.
+    pub fn between(operation: Operation, dialect: Dialect) -> Self {
+        match (operation, dialect) {
+            (
+                Operation::Chat | Operation::Embeddings,
+                Dialect::Openai | Dialect::OpenaiCompatible,
+            ) => Self::Chat,
+            (Operation::Messages, Dialect::Anthropic) => Self::Messages,
+            _ => Self::Anew,
+        }
+    }
+
+    /// What the client reads of a whole answer: `body` is how the provider said it.
+    pub fn whole(
+        self,
+        ask: &Ask,
+        head: &Head,
+        body: Bytes,
+        pieces: &[Piece],
+        bill: &Bill,
+    ) -> Bytes {
+        match self {
+            Self::Chat => patch_whole(&body, head, bill).into(),
+            Self::Messages => body,
+            Self::Anew => answer::whole(ask.operation, head, pieces, bill)
+                .to_string()
+                .into(),
+        }
+    }
+}
+
+/// Writes what the client reads of one streamed answer.
+pub struct Voice {
+    writer: Writer,
+    passage: Passage,
+    head: Head,
+    include_usage: bool,
+    usage_sent: bool,
+}
+
+impl Voice {
+    /// For the answer to one ask.
+    pub fn new(ask: &Ask, passage: Passage, head: Head) -> Self {
+        Self {
+            writer: Writer::new(ask.operation, head.clone(), ask.include_usage),
+            passage,
+            head,
+            include_usage: ask.include_usage,
+            usage_sent: false,
+        }
+    }
+
+    /// Meters the pieces of one event and appends what the client reads of it.
+    ///
+    /// # Errors
+    /// The error that the provider says in the middle of its answer.
+    pub fn event(
+        &mut self,
+        event: &Event,
+        pieces: &[Piece],
+        meter: &mut Meter,
+        out: &mut Vec<u8>,
+    ) -> Result<(), UpstreamError> {
+        for piece in pieces {
+            if let Piece::Failed(error) = piece {
+                return Err(error.clone());
+            }
+            meter.piece(piece);
+        }
+        match self.passage {
+            Passage::Anew => {
+                for piece in pieces {
+                    self.writer.piece(piece, out);
+                }
+            }
+            Passage::Messages => write_event(
+                Some(&event.name)
+                    .filter(|name| !name.is_empty())
+                    .map(String::as_str),
+                &event.data,
+                out,
+            ),
+            Passage::Chat if &event.data[..] == b"[DONE]" => {}
+            Passage::Chat => {
+                let has_usage = pieces.iter().any(|piece| matches!(piece, Piece::Usage(_)));
+                let bill = has_usage.then(|| meter.bill());
+                self.usage_sent |= patch(
+                    &event.data,
+                    &self.head,
+                    bill.as_ref(),
+                    self.include_usage,
+                    out,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the end of a whole answer.
+    pub fn end(&mut self, bill: &Bill, out: &mut Vec<u8>) {
+        match self.passage {
+            Passage::Messages => {}
+            Passage::Chat if self.usage_sent || !self.include_usage => {
+                write_event(None, b"[DONE]", out);
+            }
+            Passage::Chat | Passage::Anew => self.writer.end(bill, out),
+        }
+    }
+
+    /// Appends the end of an answer that broke.
+    pub fn fail(&mut self, error: &UpstreamError, out: &mut Vec<u8>) {
+        self.writer.fail(error, out);
+    }
+}
+
+/// The parts of a chat answer that the router changes, as they stand in the text.
+#[derive(Deserialize)]
+struct Parts<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    choices: Option<&'a RawValue>,
+}
+
+/// Writes a chunk with our id, model and usage in the place of the provider's. True when it carried the usage.
+fn patch(
+    data: &[u8],
+    head: &Head,
+    bill: Option<&Bill>,
+    include_usage: bool,
+    out: &mut Vec<u8>,
+) -> bool {
+    let Some((spans, only_usage)) = spans(data, head, bill.filter(|_| include_usage)) else {
+        write_event(None, data, out);
+        return false;
+    };
+    if only_usage && !include_usage {
+        return false;
+    }
+    let mut chunk = Vec::with_capacity(data.len() + 64);
+    splice(data, spans, &mut chunk);
+    write_event(None, &chunk, out);
+    bill.is_some() && include_usage
+}
+
+/// A whole chat answer with our id, model and usage in the place of the provider's.
+fn patch_whole(data: &[u8], head: &Head, bill: &Bill) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len() + 128);
+    match spans(data, head, Some(bill)) {
+        Some((spans, _)) => splice(data, spans, &mut out),
+        None => out.extend_from_slice(data),
+    }
+    out
+}
+
+/// What stands where, and what comes in its place; and whether the text holds usage and no choice.
+type Spans = Vec<(std::ops::Range<usize>, Vec<u8>)>;
+
+fn spans(data: &[u8], head: &Head, bill: Option<&Bill>) -> Option<(Spans, bool)> {
+    let text = std::str::from_utf8(data).ok()?;
+    let parts: Parts<'_> = serde_json::from_str(text).ok()?;
+    let span = |part: &RawValue| {
+        let from = part.get().as_ptr() as usize - text.as_ptr() as usize;
+        from..from + part.get().len()
+    };
+    let quoted = |text: &str| serde_json::Value::from(text).to_string().into_bytes();
+    let mut spans = Vec::with_capacity(3);
+    if let Some(id) = parts.id {
+        spans.push((span(id), quoted(&head.id)));
+    }
+    if let Some(model) = parts.model {
+        spans.push((span(model), quoted(&head.model)));
+    }
+    let usage = parts.usage.filter(|usage| usage.get() != "null");
+    if let Some(usage) = usage {
+        let ours = bill.map_or_else(
+            || b"null".to_vec(),
+            |bill| answer::chat::usage(bill).to_string().into_bytes(),
+        );
+        spans.push((span(usage), ours));
+    }
+    spans.sort_by_key(|(span, _)| span.start);
+    let no_choice = parts.choices.is_none_or(|choices| {
+        choices
+            .get()
+            .bytes()
+            .filter(|b| !b.is_ascii_whitespace())
+            .eq(*b"[]")
+    });
+    Some((spans, usage.is_some() && no_choice))
+}
+
+fn splice(data: &[u8], spans: Spans, out: &mut Vec<u8>) {
+    let mut from = 0;
+    for (span, ours) in spans {
+        out.extend_from_slice(&data[from..span.start]);
+        out.extend_from_slice(&ours);
+        from = span.end;
+    }
+    out.extend_from_slice(&data[from..]);
+}
