@@ -92,7 +92,10 @@ impl Voice {
             }
             meter.piece(piece);
         }
+        let data = event.data.trim_ascii();
         match self.passage {
+            // Clients parse every event they are given.
+            Passage::Chat | Passage::Messages if data.is_empty() => {}
             Passage::Anew => {
                 for piece in pieces {
                     self.writer.piece(piece, out);
@@ -105,7 +108,8 @@ impl Voice {
                 &event.data,
                 out,
             ),
-            Passage::Chat if &event.data[..] == b"[DONE]" => {}
+            // Ours follows.
+            Passage::Chat if data == b"[DONE]" => {}
             Passage::Chat => {
                 let has_usage = pieces.iter().any(|piece| matches!(piece, Piece::Usage(_)));
                 let bill = has_usage.then(|| meter.bill());
@@ -227,4 +231,66 @@ fn splice(data: &[u8], spans: Spans, out: &mut Vec<u8>) {
         from = span.end;
     }
     out.extend_from_slice(&data[from..]);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::adapters::adapter;
+    use crate::emit::Emitter;
+    use crate::sse::Parser;
+    use std::sync::Arc;
+
+    /// What a client reads of a stream that ends well.
+    fn spoken(operation: Operation, dialect: Dialect, stream: &str) -> String {
+        let (emitter, _events) = Emitter::piped();
+        let mut meter = Meter::start(
+            emitter.admit().unwrap(),
+            Arc::default(),
+            "t",
+            Arc::default(),
+        );
+        let body = br#"{"model":"m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"x"}]}"#;
+        let ask = crate::entrance::ask(operation, body).unwrap();
+        let head = Head {
+            id: "ours".to_owned(),
+            model: "a/m".to_owned(),
+            provider: "p".to_owned(),
+            created: 1,
+        };
+        let mut voice = Voice::new(&ask, Passage::between(operation, dialect), head);
+        let (mut parser, mut decoder) = (Parser::new(1 << 20), adapter(dialect).stream());
+        let (mut events, mut out) = (Vec::new(), Vec::new());
+        parser.push(stream.as_bytes(), &mut events).unwrap();
+        parser.finish(&mut events).unwrap();
+        for event in events {
+            let mut pieces = Vec::new();
+            decoder.event(&event, &mut pieces).unwrap();
+            voice.event(&event, &pieces, &mut meter, &mut out).unwrap();
+        }
+        assert!(decoder.at_end());
+        voice.end(&meter.bill(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn empty_events_and_the_end_do_not_pass_as_they_are() {
+        let out = spoken(
+            Operation::Chat,
+            Dialect::Openai,
+            "data\n\ndata: {\"id\":\"x\",\"choices\":[]}\n\ndata: \n\ndata:  [DONE] \n\n",
+        );
+        assert_eq!(
+            out,
+            "data: {\"id\":\"ours\",\"choices\":[]}\n\ndata: [DONE]\n\n"
+        );
+        let stop = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+        let out = spoken(
+            Operation::Messages,
+            Dialect::Anthropic,
+            &format!("event: ping\ndata\n\n{stop}"),
+        );
+        assert_eq!(out, stop);
+    }
 }

@@ -1,8 +1,8 @@
 //! Server-sent events out of bytes that arrive cut anywhere (WHATWG HTML, "Server-sent events").
 //!
 //! Lines end in LF, CR or CRLF; a line that starts with a colon is a comment; several `data` lines of one event are joined
-//! by LF. A byte order mark at the start is skipped. What grows beyond the limit is an error, so that an endless line costs
-//! bounded memory.
+//! by LF. A byte order mark at the start is skipped. What grows beyond the limit is an error, whatever the cuts, so that an
+//! endless line and an endless event cost bounded memory.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -23,6 +23,36 @@ pub struct TooLarge {
     pub limit: usize,
 }
 
+/// The `data` lines of an event so far. A single one is not copied; empty ones are many in few bytes, so they take no more here.
+#[derive(Debug, Default)]
+enum Data {
+    #[default]
+    Nothing,
+    Line(Bytes),
+    Lines(BytesMut),
+}
+
+impl Data {
+    fn len(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Line(line) => line.len() + 1,
+            Self::Lines(lines) => lines.len() + 1,
+        }
+    }
+
+    fn with(self, line: Bytes) -> Self {
+        let mut lines = match self {
+            Self::Nothing => return Self::Line(line),
+            Self::Line(first) => BytesMut::from(first),
+            Self::Lines(lines) => lines,
+        };
+        lines.extend_from_slice(b"\n");
+        lines.extend_from_slice(&line);
+        Self::Lines(lines)
+    }
+}
+
 /// Cuts a byte stream into events.
 #[derive(Debug)]
 pub struct Parser {
@@ -30,8 +60,7 @@ pub struct Parser {
     /// Bytes of `held` already searched for a line end.
     searched: usize,
     name: String,
-    data: Vec<Bytes>,
-    data_bytes: usize,
+    data: Data,
     limit: usize,
     started: bool,
     /// The last line ended in CR: an LF that follows belongs to it.
@@ -45,8 +74,7 @@ impl Parser {
             held: BytesMut::new(),
             searched: 0,
             name: String::new(),
-            data: Vec::new(),
-            data_bytes: 0,
+            data: Data::Nothing,
             limit,
             started: false,
             after_cr: false,
@@ -68,11 +96,7 @@ impl Parser {
             }
             let Some(end) = memchr::memchr2(b'\n', b'\r', &self.held[self.searched..]) else {
                 self.searched = self.held.len();
-                return if self.searched + self.data_bytes > self.limit {
-                    Err(TooLarge { limit: self.limit })
-                } else {
-                    Ok(())
-                };
+                return self.bounded(self.searched);
             };
             let end = self.searched + end;
             self.after_cr = self.held[end] == b'\r';
@@ -93,7 +117,18 @@ impl Parser {
         Ok(())
     }
 
+    /// Whether a line of so many bytes, as far as it goes, has a place in its event. What is no data counts, too: a line must not
+    /// be refused or not as the cuts fall.
+    fn bounded(&self, line: usize) -> Result<(), TooLarge> {
+        if line + self.data.len() > self.limit {
+            Err(TooLarge { limit: self.limit })
+        } else {
+            Ok(())
+        }
+    }
+
     fn line(&mut self, mut line: Bytes, out: &mut Vec<Event>) -> Result<(), TooLarge> {
+        self.bounded(line.len())?;
         if !self.started {
             self.started = true;
             if line.starts_with(b"\xef\xbb\xbf") {
@@ -113,13 +148,7 @@ impl Parser {
             value.advance(1);
         }
         match &field[..] {
-            b"data" => {
-                self.data_bytes += value.len() + 1;
-                if self.data_bytes > self.limit {
-                    return Err(TooLarge { limit: self.limit });
-                }
-                self.data.push(value);
-            }
+            b"data" => self.data = std::mem::take(&mut self.data).with(value),
             b"event" => self.name = String::from_utf8_lossy(&value).into_owned(),
             _ => {}
         }
@@ -128,21 +157,10 @@ impl Parser {
 
     fn dispatch(&mut self, out: &mut Vec<Event>) {
         let name = std::mem::take(&mut self.name);
-        self.data_bytes = 0;
-        if self.data.is_empty() {
-            return;
-        }
-        let data = if self.data.len() == 1 {
-            self.data.remove(0)
-        } else {
-            let mut joined = BytesMut::new();
-            for (n, line) in self.data.drain(..).enumerate() {
-                if n > 0 {
-                    joined.extend_from_slice(b"\n");
-                }
-                joined.extend_from_slice(&line);
-            }
-            joined.freeze()
+        let data = match std::mem::take(&mut self.data) {
+            Data::Nothing => return,
+            Data::Line(line) => line,
+            Data::Lines(lines) => lines.freeze(),
         };
         out.push(Event { name, data });
     }
@@ -181,6 +199,30 @@ mod tests {
         assert!((0..20).any(|_| parser.push(b"data: 123456789", &mut out).is_err()));
         let mut parser = Parser::new(100);
         assert!((0..200).any(|_| parser.push(b"data: 1\n", &mut out).is_err()));
+    }
+
+    #[test]
+    fn the_limit_holds_for_every_line_however_it_is_cut() {
+        for line in ["data: ", ": ", "event: ", "id: "] {
+            let long = format!("data: 1\n\n{line}{}\n\n", "x".repeat(100));
+            for size in [1, 7, 1000] {
+                let (mut parser, mut out) = (Parser::new(100), Vec::new());
+                let mut parts = long.as_bytes().chunks(size);
+                assert!(parts.any(|part| parser.push(part, &mut out).is_err()));
+                assert_eq!(out.len(), 1, "{line} in parts of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn empty_lines_of_data_take_no_more_than_they_are() {
+        let (mut parser, mut out) = (Parser::new(10_000), Vec::new());
+        parser
+            .push("data\n".repeat(9_000).as_bytes(), &mut out)
+            .unwrap();
+        assert!(matches!(&parser.data, Data::Lines(lines) if lines.capacity() < 20_000));
+        parser.finish(&mut out).unwrap();
+        assert_eq!(out[0].data, "\n".repeat(8_999));
     }
 
     proptest! {

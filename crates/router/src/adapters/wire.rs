@@ -11,6 +11,13 @@ use std::marker::PhantomData;
 /// No honest count of tokens is larger; what is, is taken for noise.
 const LARGEST_COUNT: u64 = 1_000_000_000_000;
 
+/// Reads an object. Nothing where anything else stands, or where the text is not UTF-8 even in places that nobody reads: what is
+/// taken for an answer may go to the client as it is.
+pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Option<T> {
+    let text = std::str::from_utf8(text).ok()?;
+    serde_json::from_str::<Maybe<T>>(text).ok()?.0
+}
+
 /// Text. Numbers become their digits, everything else is empty.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Str<'a>(pub(super) Cow<'a, str>);
@@ -275,6 +282,22 @@ mod tests {
                 .map(|k| format!("\"{k}\":{value}"))
                 .join(",");
             serde_json::from_str::<All>(&format!("{{{body}}}")).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_an_object_is_an_object() {
+        assert!(object::<All>(br#"{"other":"x"}"#).is_some());
+        for text in [
+            &b"[]"[..],
+            br#"["a",{},1]"#,
+            b"null",
+            b"1",
+            b"",
+            b"{} {}",
+            b"{\"other\":\"\xff\"}",
+        ] {
+            assert!(object::<All>(text).is_none(), "{}", text.escape_ascii());
         }
     }
 

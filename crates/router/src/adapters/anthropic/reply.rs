@@ -3,12 +3,12 @@
 use super::error;
 use super::stream::{Message, Stream};
 use crate::adapters::Garbage;
+use crate::adapters::wire::object;
 use crate::piece::Piece;
 
 /// The pieces of a body that came with a 200.
 pub(super) fn reply(body: &[u8]) -> Result<Vec<Piece>, Garbage> {
-    let message: Message<'_> =
-        serde_json::from_slice(body).map_err(|_| Garbage("not the JSON of a message"))?;
+    let message: Message<'_> = object(body).ok_or(Garbage("not the JSON of a message"))?;
     if let Some(failure) = message.error.as_ref().filter(|error| !error.is_null()) {
         return Ok(vec![Piece::Failed(error::in_band(failure))]);
     }

@@ -2,7 +2,7 @@
 
 use super::error;
 use super::usage::Wire as UsageWire;
-use crate::adapters::wire::{Count, JsonText, List, Maybe, Str};
+use crate::adapters::wire::{Count, JsonText, List, Maybe, Str, object};
 use crate::adapters::{Decoder, Garbage};
 use crate::piece::{FinishReason, Piece};
 use crate::sse::Event;
@@ -118,8 +118,8 @@ impl Decoder for Stream {
         if data.is_empty() || self.complete {
             return Ok(());
         }
-        let frame: Frame<'_> = serde_json::from_slice(data)
-            .map_err(|_| Garbage("an event is not the JSON of a message event"))?;
+        let frame: Frame<'_> =
+            object(data).ok_or(Garbage("an event is not the JSON of a message event"))?;
         match &*frame.r#type.0 {
             "content_block_delta" => self.delta(
                 frame.index.or_zero(),

@@ -1,13 +1,13 @@
 //! A whole answer: the same pieces in the same order as its stream gives.
 
 use super::stream::{Frame, Stream};
+use crate::adapters::wire::object;
 use crate::adapters::{Decoder, Garbage};
 use crate::piece::{FinishReason, Piece};
 
 /// The pieces of a body that came with a 200.
 pub(super) fn reply(body: &[u8]) -> Result<Vec<Piece>, Garbage> {
-    let frame: Frame<'_> =
-        serde_json::from_slice(body).map_err(|_| Garbage("not the JSON of an answer"))?;
+    let frame: Frame<'_> = object(body).ok_or(Garbage("not the JSON of an answer"))?;
     if !frame.is_answer() {
         return Err(Garbage("no candidates"));
     }

@@ -3,7 +3,7 @@
 use super::error;
 use super::usage::Wire as UsageWire;
 use crate::adapters::finish::Finish;
-use crate::adapters::wire::{Count, Flag, JsonText, List, Maybe, Str};
+use crate::adapters::wire::{Count, Flag, JsonText, List, Maybe, Str, object};
 use crate::adapters::{Decoder, Garbage};
 use crate::piece::{FinishReason, Piece};
 use crate::sse::Event;
@@ -102,8 +102,8 @@ impl Decoder for Stream {
         if data.is_empty() || data == b"[DONE]" || self.failed {
             return Ok(());
         }
-        let frame: Frame<'_> = serde_json::from_slice(data)
-            .map_err(|_| Garbage("an event is not the JSON of an answer"))?;
+        let frame: Frame<'_> =
+            object(data).ok_or(Garbage("an event is not the JSON of an answer"))?;
         self.frame(frame, out);
         Ok(())
     }

@@ -2,13 +2,13 @@
 
 use super::stream::{Chunk, Stream};
 use crate::adapters::Garbage;
+use crate::adapters::wire::object;
 use crate::ask::{Ask, Operation};
 use crate::piece::Piece;
 
 /// The pieces of a body that came with a 200.
 pub(in crate::adapters) fn reply(ask: &Ask, body: &[u8]) -> Result<Vec<Piece>, Garbage> {
-    let chunk: Chunk<'_> =
-        serde_json::from_slice(body).map_err(|_| Garbage("not the JSON of a chat answer"))?;
+    let chunk: Chunk<'_> = object(body).ok_or(Garbage("not the JSON of a chat answer"))?;
     let mut out = Vec::new();
     if chunk.error.is_none() && chunk.choices.0.is_empty() && ask.operation != Operation::Embeddings
     {

@@ -4,7 +4,7 @@
 use super::error;
 use super::usage::Wire as UsageWire;
 use crate::adapters::finish::Finish;
-use crate::adapters::wire::{Count, JsonText, List, Maybe, Str};
+use crate::adapters::wire::{Count, JsonText, List, Maybe, Str, object};
 use crate::adapters::{Decoder, Garbage};
 use crate::piece::{FinishReason, Piece};
 use crate::sse::Event;
@@ -225,8 +225,8 @@ impl Decoder for Stream {
         if data.is_empty() || self.failed {
             return Ok(());
         }
-        let chunk: Chunk<'_> = serde_json::from_slice(data)
-            .map_err(|_| Garbage("an event is not the JSON of a chat chunk"))?;
+        let chunk: Chunk<'_> =
+            object(data).ok_or(Garbage("an event is not the JSON of a chat chunk"))?;
         if event.name == "error" && chunk.error.is_none() {
             self.failed = true;
             out.push(Piece::Failed(error::error(0, data)));
