@@ -199,7 +199,24 @@ impl<'de> Deserialize<'de> for Presence {
 struct Slot {
     wire_index: Option<u64>,
     id: String,
-    named: bool,
+    /// Its number among the pieces: that of the moment when its name was known.
+    index: Option<u32>,
+    /// Arguments that came before the name.
+    held: String,
+}
+
+impl Slot {
+    fn begin(&mut self, named: &mut u32, name: String) -> Piece {
+        let index = *named;
+        *named = named.saturating_add(1);
+        self.index = Some(index);
+        Piece::ToolCall {
+            index,
+            id: Some(self.id.clone()),
+            name: Some(name),
+            arguments: std::mem::take(&mut self.held),
+        }
+    }
 }
 
 /// Reads one streamed answer.
@@ -207,6 +224,8 @@ struct Slot {
 pub(in crate::adapters) struct Stream {
     started: bool,
     slots: Vec<Slot>,
+    /// Calls whose name is known.
+    named: u32,
     finish: Finish,
     failed: bool,
     done: bool,
@@ -276,6 +295,7 @@ impl Stream {
                 } else {
                     &choice.native_finish_reason
                 };
+                self.begin_nameless(out);
                 let called = !self.slots.is_empty();
                 self.finish
                     .say(reason(&choice.finish_reason.0), &native.0, called, out);
@@ -298,6 +318,7 @@ impl Stream {
     pub(super) fn end(&mut self, at: usize, out: &mut Vec<Piece>) {
         if !self.finish.is_said() && !self.failed {
             let mut finish = Vec::new();
+            self.begin_nameless(&mut finish);
             self.finish
                 .say(FinishReason::Stop, "", !self.slots.is_empty(), &mut finish);
             let at = at.min(out.len());
@@ -359,8 +380,8 @@ impl Stream {
 
     fn call(&mut self, call: Call<'_>, out: &mut Vec<Piece>) {
         let function = call.function.0.unwrap_or_default();
-        let (at, new) = match self.find(call.index.0, &call.id.0, &function.name.0) {
-            Some(at) => (at, false),
+        let at = match self.find(call.index.0, &call.id.0, &function.name.0) {
+            Some(at) => at,
             None => {
                 let id = if call.id.is_empty() {
                     format!("call_{}", self.slots.len())
@@ -370,25 +391,38 @@ impl Stream {
                 self.slots.push(Slot {
                     wire_index: call.index.0,
                     id,
-                    named: false,
+                    index: None,
+                    held: String::new(),
                 });
-                (self.slots.len() - 1, true)
+                self.slots.len() - 1
             }
         };
-        let (Some(slot), Ok(index)) = (self.slots.get_mut(at), u32::try_from(at)) else {
+        let Some(slot) = self.slots.get_mut(at) else {
             return;
         };
-        let name = (!slot.named && !function.name.is_empty()).then(|| function.name.0.into_owned());
-        slot.named |= name.is_some();
-        let arguments = function.arguments.0.into_owned();
-        if new || name.is_some() || !arguments.is_empty() {
-            out.push(Piece::ToolCall {
+        let arguments = function.arguments.0;
+        match slot.index {
+            Some(index) if !arguments.is_empty() => out.push(Piece::ToolCall {
                 index,
-                id: new.then(|| slot.id.clone()),
-                name,
-                arguments,
-            });
+                id: None,
+                name: None,
+                arguments: arguments.into_owned(),
+            }),
+            Some(_) => {}
+            // A call begins with its name, or clients that write it down as it begins never learn it.
+            None => {
+                slot.held.push_str(&arguments);
+                if !function.name.is_empty() {
+                    out.push(slot.begin(&mut self.named, function.name.0.into_owned()));
+                }
+            }
         }
+    }
+
+    /// Begins the calls whose name never came.
+    fn begin_nameless(&mut self, out: &mut Vec<Piece>) {
+        let nameless = self.slots.iter_mut().filter(|slot| slot.index.is_none());
+        out.extend(nameless.map(|slot| slot.begin(&mut self.named, String::new())));
     }
 
     /// Which call a part belongs to. Some providers leave out the index, some give every call the index 0 and tell them apart

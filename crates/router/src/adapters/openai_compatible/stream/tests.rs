@@ -96,6 +96,43 @@ fn tool_calls_of_every_make() {
 }
 
 #[test]
+fn a_call_begins_with_its_name() {
+    let out = read(&[
+        r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a"}]}}]}"#,
+        r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"id":"b","function":{"name":"g","arguments":"{}"}},{"index":2,"id":"c","function":{"arguments":"{"}}]}}]}"#,
+        r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"x\""}}]}}]}"#,
+        r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"f","arguments":":1"}}]}}]}"#,
+        r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"}"}}]},"finish_reason":"tool_calls"}]}"#,
+    ]);
+    let begun: Vec<_> = out
+        .iter()
+        .filter_map(|piece| match piece {
+            Piece::ToolCall {
+                index, id, name, ..
+            } => Some((*index, id.as_deref(), name.as_deref())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        begun,
+        [
+            (0, Some("b"), Some("g")),
+            (1, Some("a"), Some("f")),
+            (1, None, None),
+            (2, Some("c"), Some(""))
+        ]
+    );
+    assert_eq!(
+        calls(&out),
+        [
+            call("b", "g", "{}"),
+            call("a", "f", r#"{"x":1}"#),
+            call("c", "", "{")
+        ]
+    );
+}
+
+#[test]
 fn thinking_refusal_and_lists() {
     let out = read(&[
         r#"{"id":"i","choices":[{"delta":{"reasoning":"a","reasoning_content":"a","reasoning_details":[{"type":"reasoning.text","signature":"s"}]}}]}"#,
