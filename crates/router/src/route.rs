@@ -58,10 +58,13 @@ pub struct Named<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadUpstream {
     /// No such provider.
-    #[error(
-        "the upstream `{0}` is not a provider of the catalog: `tidemark catalog list` shows them"
-    )]
-    Provider(String),
+    #[error("the upstream `{provider}` is not a provider of the catalog, which has {known}")]
+    Provider {
+        /// As the settings name it.
+        provider: String,
+        /// The slugs there are.
+        known: String,
+    },
     /// Not an address.
     #[error("the base_url of the upstream `{0}` is not an http or https address")]
     Url(String),
@@ -87,7 +90,9 @@ impl Routes {
         for upstream in &settings.upstreams {
             let provider = upstream.provider.clone();
             if catalog.provider(&provider).is_none() {
-                return Err(BadUpstream::Provider(provider));
+                let slugs = catalog.providers().iter().map(|known| known.slug.as_str());
+                let known = slugs.collect::<Vec<_>>().join(", ");
+                return Err(BadUpstream::Provider { provider, known });
             }
             reach.insert(provider, reach_of(upstream)?);
         }
