@@ -26,6 +26,8 @@ ENDS_CORE, GATEWAY_CORE = "0", "1"
 UPSTREAM = "127.0.0.1:9100"
 # Requests per second where every gateway can follow, and for the two that cannot.
 RATE, SLOW_RATE = 200, 20
+KINDS = [(0, "whole"), (20, "stream")]
+QUANTILES = ["p50", "p90", "p99"]
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -153,7 +155,8 @@ def wait_for(options, gateway, log):
             break
         gateway.learn(log.read_text())
         seen = load(options, gateway.plan, rate=20, seconds=0.1, connections=2)
-        if seen["requests"] and not seen["failed"]:
+        # Another program on its port may answer in its place, while it ends for want of it.
+        if seen["requests"] and not seen["failed"] and gateway.process.poll() is None:
             return True
         time.sleep(0.5)
     say(f"{gateway.name} does not answer ({seen['first_failure'] if gateway.process.poll() is None else 'it ended'}), left out; its last words:\n{log.read_text()[-600:]}")
@@ -166,52 +169,73 @@ def added(seen, floor, quantile):
     return None if with_it is None or without is None else with_it - without
 
 
-def measure(options, found):
-    """Every part, the gateways by turns. Figures by gateway and name, a list over the rounds."""
-    figures = {}
+class Figures:
+    """By gateway and name, a list over the rounds."""
 
-    def note(name, **values):
+    def __init__(self, options):
+        self.options, self.all = options, {}
+
+    def note(self, name, **values):
         for key, value in values.items():
-            if value is None:
-                continue
-            figures.setdefault(name, {}).setdefault(key, []).append(value)
+            if value is not None:
+                self.all.setdefault(name, {}).setdefault(key, []).append(value)
 
-    def run(name, plan, gateway=None, **more):
+    def run(self, name, plan, gateway=None, **more):
+        """What the client saw, and the gateway's CPU seconds meanwhile."""
         before = gateway.cpu_seconds() if gateway else 0
-        seen = load(options, plan, seconds=options.seconds, **more)
+        seen = load(self.options, plan, seconds=self.options.seconds, **more)
         if seen["failed"]:
             say(f"{name}: {seen['failed']} of {seen['failed'] + seen['requests']} failed: {seen['first_failure']}")
         return seen, (gateway.cpu_seconds() - before if gateway else 0)
 
-    straight = {"target": UPSTREAM, "model": "bench"}
+    def latency(self, straight, found):
+        """At a fixed rate, whole answers and streams."""
+        rates = {RATE, *(SLOW_RATE for gateway in found if gateway.slow)}
+        for chunks, kind in KINDS:
+            floor = {}
+            for rate in rates:
+                floor[rate], _ = self.run("straight", straight, rate=rate, chunks=chunks)
+                name = "straight" if rate == RATE else f"straight at {rate}/s"
+                self.note(name, **{f"{kind} {q}": floor[rate]["latency_us"][q] for q in QUANTILES})
+            for gateway in found:
+                rate = SLOW_RATE if gateway.slow else RATE
+                seen, _ = self.run(gateway.name, gateway.plan, rate=rate, chunks=chunks)
+                self.note(gateway.name, **{f"{kind} {q}": added(seen, floor[rate], q) for q in QUANTILES})
+
+    def cpu(self, found):
+        """As many requests as go."""
+        for chunks, kind in KINDS:
+            for gateway in found:
+                seen, cpu = self.run(gateway.name, gateway.plan, gateway, chunks=chunks, connections=16)
+                if answered := seen["requests"]:
+                    self.note(gateway.name, **{f"{kind} cpu us": cpu / answered * 1e6, f"{kind} per s": answered / seen["seconds"]})
+
+    def chunks(self, straight, found):
+        """8 streams of 2,000 chunks, 250 a second each."""
+        plan = {"chunks": 2000, "every_us": 4000, "connections": 8}
+        seen, _ = self.run("straight", straight, **plan)
+        self.note("straight", **{f"chunk {q}": seen["chunk_us"][q] for q in ["p50", "p99"]})
+        for gateway in found:
+            if gateway.slow:
+                continue
+            seen, cpu = self.run(gateway.name, gateway.plan, gateway, **plan)
+            if arrived := seen["chunks"]:
+                self.note(gateway.name, **{f"chunk {q}": seen["chunk_us"][q] for q in ["p50", "p99"]})
+                self.note(gateway.name, **{"chunk cpu us": cpu / arrived * 1e6})
+
+
+def measure(options, found):
+    """Every part, the gateways by turns."""
+    figures, straight = Figures(options), {"target": UPSTREAM, "model": "bench"}
     for turn in range(options.rounds):
         say(f"round {turn + 1} of {options.rounds}")
         if "latency" in options.part:
-            for chunks, kind in [(0, "whole"), (20, "stream")]:
-                floor = {}
-                for rate in {RATE, *(SLOW_RATE for gateway in found if gateway.slow)}:
-                    floor[rate], _ = run("straight", straight, rate=rate, chunks=chunks)
-                    note("straight" if rate == RATE else "straight at 20/s", **{f"{kind} {q}": floor[rate]["latency_us"][q] for q in ["p50", "p90", "p99"]})
-                for gateway in found:
-                    rate = SLOW_RATE if gateway.slow else RATE
-                    seen, _ = run(gateway.name, gateway.plan, rate=rate, chunks=chunks)
-                    note(gateway.name, **{f"{kind} {q}": added(seen, floor[rate], q) for q in ["p50", "p90", "p99"]})
+            figures.latency(straight, found)
         if "cpu" in options.part:
-            for chunks, kind in [(0, "whole"), (20, "stream")]:
-                for gateway in found:
-                    seen, cpu = run(gateway.name, gateway.plan, gateway, chunks=chunks, connections=16)
-                    note(gateway.name, **{f"{kind} cpu us": cpu / max(seen["requests"], 1) * 1e6, f"{kind} per s": seen["requests"] / seen["seconds"]})
+            figures.cpu(found)
         if "chunks" in options.part:
-            # 2,000 chunks each: 8 streams of 250 a second.
-            plan = {"chunks": 2000, "every_us": 4000, "connections": 8}
-            seen, _ = run("straight", straight, **plan)
-            note("straight", **{f"chunk {q}": seen["chunk_us"][q] for q in ["p50", "p99"]})
-            for gateway in found:
-                if gateway.slow:
-                    continue
-                seen, cpu = run(gateway.name, gateway.plan, gateway, **plan)
-                note(gateway.name, **{f"chunk {q}": seen["chunk_us"][q] for q in ["p50", "p99"]}, **{"chunk cpu us": cpu / max(seen["chunks"], 1) * 1e6})
-    return figures
+            figures.chunks(straight, found)
+    return figures.all
 
 
 def soak(options, gateway):
@@ -226,11 +250,11 @@ def soak(options, gateway):
         samples.append((round(time.monotonic() - begun), round(gateway.resident_mib(), 1)))
         say(f"{samples[-1][0]:6} s  {samples[-1][1]:8} MiB")
     seen = json.loads(client.communicate()[0])
-    late = samples[len(samples) // 2:]
-    mean_t, mean_m = statistics.fmean(t for t, _ in late), statistics.fmean(m for _, m in late)
-    slope = sum((t - mean_t) * (m - mean_m) for t, m in late) / max(sum((t - mean_t) ** 2 for t, _ in late), 1)
-    return {"requests": seen["requests"], "failed": seen["failed"], "first_failure": seen["first_failure"], "per_second": seen["requests"] / seen["seconds"],
-            "mib": [m for _, m in samples], "second_half_mib_per_hour": slope * 3600}
+    mib = [m for _, m in samples]
+    half = len(mib) // 2
+    return {"requests": seen["requests"], "failed": seen["failed"], "first_failure": seen["first_failure"],
+            "per_second": seen["requests"] / seen["seconds"], "median_mib_first_half": statistics.median(mib[:half] or mib),
+            "median_mib_second_half": statistics.median(mib[half:]), "peak_mib": max(mib), "mib": mib}
 
 
 def table(figures):
