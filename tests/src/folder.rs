@@ -49,6 +49,8 @@ pub fn eager_upkeep() -> Upkeep {
         open_files: 4,
         settle: Duration::ZERO,
         retention: Duration::from_secs(60),
+        // So little that every test with compaction goes through temporary files.
+        memory: 4 << 20,
     }
 }
 

@@ -81,6 +81,7 @@ async fn maintain(lake: Lake, stop: Arc<AtomicBool>) -> Kept {
         open_files: 8,
         settle: Duration::ZERO,
         retention: Duration::from_secs(5),
+        ..Upkeep::default()
     };
     let mut kept = Kept::default();
     let mut vacuumed = Instant::now();

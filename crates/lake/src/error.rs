@@ -31,6 +31,18 @@ pub enum LakeError {
         /// The tables that exist.
         known: String,
     },
+    /// Merging files did not keep every row: the files stay as they were.
+    #[error(
+        "table {table}: merging files would have turned {before} rows into {after}, so they stay as they are; please report this"
+    )]
+    RowsLost {
+        /// Table name.
+        table: String,
+        /// Rows in the files.
+        before: i64,
+        /// Rows after merging.
+        after: i64,
+    },
     /// No space left.
     #[error(
         "the disk under the lake is full: free some space or move the data folder, then start again; nothing accepted was lost"

@@ -1,24 +1,19 @@
-//! One data file: batch to Parquet with its statistics, and back.
+//! Data files: which rows belong to which, and reading them back. `writer` makes them.
 
 use crate::error::LakeError;
 use crate::spec::TableSpec;
 use arrow::array::{
     Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
 };
-use arrow::compute::{cast, concat_batches, filter_record_batch, max, min};
+use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::DataType::Timestamp;
 use arrow::datatypes::TimeUnit::Microsecond;
-use arrow::datatypes::{DataType, Field, SchemaRef, TimestampMicrosecondType};
-use chrono::{DateTime, NaiveDate, SecondsFormat};
-use deltalake::kernel::Add;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload, path::Path};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use chrono::{DateTime, NaiveDate};
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::arrow::arrow_writer::ArrowWriter;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const DAY_US: i64 = 86_400_000_000;
@@ -77,7 +72,7 @@ pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, L
     )?)
 }
 
-fn windows<'a>(
+pub(crate) fn windows<'a>(
     batch: &'a RecordBatch,
     spec: &TableSpec,
 ) -> Result<&'a TimestampMicrosecondArray, LakeError> {
@@ -127,128 +122,6 @@ pub fn split_by_day(
     Ok(days)
 }
 
-/// How each column is written. A dictionary looks every value up in a hash table, which was a fifth of all ingest work
-/// when everything had one: only text that repeats gets one. Whole numbers are packed by their differences, which leaves
-/// nothing of columns that are all zeros or ones. Statistics are kept where a range can rule a file out: for numbers and
-/// times, not for names, which every file holds from A to Z.
-fn properties(spec: &TableSpec) -> WriterProperties {
-    let mut builder = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_max_row_group_row_count(Some(1 << 20))
-        .set_created_by("tidemark".to_owned());
-    let mut leaves = Vec::new();
-    for field in spec.schema.fields() {
-        leaves_of(field, &mut Vec::new(), &mut leaves);
-    }
-    for (path, kind) in leaves {
-        let name = path.last().map_or("", String::as_str);
-        let numeric = kind.is_integer() || kind.is_temporal();
-        let encoding = match name {
-            // Ids share a prefix with their neighbours, the time.
-            "event_id" => Some(Encoding::DELTA_BYTE_ARRAY),
-            "request_id" | "session_id" => Some(Encoding::DELTA_LENGTH_BYTE_ARRAY),
-            // Lists hold account hashes: no order to them, but the same ones in many rows.
-            _ if path.iter().any(|part| part == "list") => None,
-            _ if numeric => Some(Encoding::DELTA_BINARY_PACKED),
-            _ => None,
-        };
-        let column = ColumnPath::new(path);
-        if !numeric {
-            builder =
-                builder.set_column_statistics_enabled(column.clone(), EnabledStatistics::None);
-        }
-        if let Some(encoding) = encoding {
-            builder = builder
-                .set_column_dictionary_enabled(column.clone(), false)
-                .set_column_encoding(column, encoding);
-        }
-    }
-    builder.build()
-}
-
-/// The paths and types of the columns that Parquet sees below `field`.
-fn leaves_of(field: &Field, path: &mut Vec<String>, leaves: &mut Vec<(Vec<String>, DataType)>) {
-    path.push(field.name().clone());
-    match field.data_type() {
-        DataType::Struct(fields) => {
-            for field in fields {
-                leaves_of(field, path, leaves);
-            }
-        }
-        DataType::List(item) => {
-            path.push("list".to_owned());
-            leaves_of(item, path, leaves);
-            path.pop();
-        }
-        DataType::Map(entries, _) => leaves_of(entries, path, leaves),
-        kind => leaves.push((path.clone(), kind.clone())),
-    }
-    path.pop();
-}
-
-/// Writes the rows of one day as one file; the file counts only once a commit names it.
-pub async fn write(
-    store: &dyn ObjectStore,
-    spec: &TableSpec,
-    day: i64,
-    batches: &[RecordBatch],
-    rearranged: bool,
-) -> Result<(DataFile, Add), LakeError> {
-    let mut window = (i64::MAX, i64::MIN);
-    let mut rows = 0;
-    let mut writer =
-        ArrowWriter::try_new(Vec::new(), Arc::clone(&spec.schema), Some(properties(spec)))?;
-    for batch in batches {
-        let times = windows(batch, spec)?;
-        window.0 = window.0.min(min(times).unwrap_or(i64::MAX));
-        window.1 = window.1.max(max(times).unwrap_or(i64::MIN));
-        rows += batch.num_rows() as i64;
-        writer.write(batch)?;
-    }
-    let bytes = writer.into_inner()?;
-    let date = date_text(day);
-    let path = format!("date={date}/{}.parquet", uuid::Uuid::now_v7());
-    let size = bytes.len() as i64;
-    store
-        .put(&Path::from(path.as_str()), PutPayload::from(bytes))
-        .await
-        .map_err(LakeError::store)?;
-    let text = |us: i64| {
-        DateTime::from_timestamp_micros(us)
-            .map(|at| at.to_rfc3339_opts(SecondsFormat::Micros, true))
-    };
-    let stats = serde_json::json!({
-        "numRecords": rows,
-        "minValues": { spec.window.as_str(): text(window.0) },
-        "maxValues": { spec.window.as_str(): text(window.1) },
-        "nullCount": { spec.window.as_str(): 0 },
-    });
-    let add = Add {
-        path: path.clone(),
-        partition_values: HashMap::from([("date".to_owned(), Some(date.clone()))]),
-        size,
-        modification_time: chrono::Utc::now().timestamp_millis(),
-        data_change: !rearranged,
-        stats: Some(stats.to_string()),
-        tags: None,
-        deletion_vector: None,
-        base_row_id: None,
-        default_row_commit_version: None,
-        clustering_provider: None,
-    };
-    Ok((
-        DataFile {
-            path,
-            date,
-            size,
-            rows,
-            window,
-        },
-        add,
-    ))
-}
-
 /// Reads a file's rows, all columns or the named ones.
 pub async fn read(
     store: &dyn ObjectStore,
@@ -273,12 +146,7 @@ pub async fn read(
         .collect::<Result<Vec<_>, _>>()?)
 }
 
-/// Several batches of one table as one.
-pub fn concat(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch, LakeError> {
-    Ok(concat_batches(schema, batches)?)
-}
-
-/// The statistics that [`write`] put into the log.
+/// The window that the statistics in the log state.
 pub fn window_of(stats: Option<&str>, spec: &TableSpec) -> (i64, i64) {
     let parse = |stats: &serde_json::Value, side: &str| {
         let text = stats.get(side)?.get(&spec.window)?.as_str()?.to_owned();

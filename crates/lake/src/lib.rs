@@ -10,10 +10,12 @@ mod files;
 mod hot;
 mod maintain;
 mod merge;
+mod scan;
 pub mod sketch;
 mod spec;
 mod sql;
 mod table;
+mod writer;
 
 pub use error::LakeError;
 pub use files::{DataFile, conform, date_text};

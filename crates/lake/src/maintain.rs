@@ -3,14 +3,22 @@
 use crate::error::LakeError;
 use crate::files::{self, DataFile};
 use crate::merge::merged;
-use crate::spec::Merge;
+use crate::scan::Scan;
+use crate::spec::{Merge, TableSpec};
 use crate::table::Table;
+use crate::writer::FileWriter;
 use crate::{Lake, sketch};
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use chrono::Utc;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::{SessionConfig, SessionContext};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::ident;
 use deltalake::kernel::transaction::CommitProperties;
+use futures::TryStreamExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +32,8 @@ pub struct Upkeep {
     pub open_files: usize,
     /// A closed day that still receives files is left alone for this long after the last one, unless files pile up.
     pub settle: Duration,
+    /// Bytes that merging holds before it goes to temporary files.
+    pub memory: usize,
     /// Files that no version since this long names are deleted. Far above the longest query.
     pub retention: Duration,
 }
@@ -34,6 +44,7 @@ impl Default for Upkeep {
             grace: Duration::from_secs(3600),
             open_files: 32,
             settle: Duration::from_secs(30),
+            memory: 128 << 20,
             retention: Duration::from_secs(3600),
         }
     }
@@ -97,6 +108,7 @@ fn written_millis(file: &DataFile) -> i64 {
 }
 
 impl Table {
+    /// The groups of files to merge, each of one day.
     fn to_compact(&self, upkeep: Upkeep) -> Vec<Vec<DataFile>> {
         let now = Utc::now();
         let mut by_day: BTreeMap<String, Vec<DataFile>> = BTreeMap::new();
@@ -107,73 +119,97 @@ impl Table {
                 .push(file.clone());
         }
         let settled = now.timestamp_millis() - upkeep.settle.as_millis() as i64;
+        let grace_us = upkeep.grace.as_micros() as i64;
         by_day
             .into_iter()
             .filter_map(|(date, mut files)| {
-                if files::is_closed(
-                    &date,
-                    now.timestamp_micros(),
-                    upkeep.grace.as_micros() as i64,
-                ) {
-                    let quiet = files.iter().all(|file| written_millis(file) <= settled);
-                    (files.len() > 1 && (quiet || files.len() >= upkeep.open_files))
-                        .then_some(files)
-                } else {
+                let closed = files::is_closed(&date, now.timestamp_micros(), grace_us);
+                // Only the partials of a closed day have to meet in one file; rows that stay as they are need not.
+                if !closed || self.spec().merge == Merge::Keep {
                     files.retain(|file| file.size < SMALL_FILE);
-                    (files.len() >= upkeep.open_files.max(2)).then_some(files)
                 }
+                let quiet = closed && files.iter().all(|file| written_millis(file) <= settled);
+                let enough = if quiet { 2 } else { upkeep.open_files.max(2) };
+                (files.len() >= enough).then_some(files)
             })
             .collect()
     }
 
     async fn compact(&self, upkeep: Upkeep, report: &mut UpkeepReport) -> Result<(), LakeError> {
         for old in self.to_compact(upkeep) {
-            let store = self.store().await;
-            let mut batches = Vec::new();
-            for file in &old {
-                for batch in files::read(store.as_ref(), &file.path, None).await? {
-                    batches.push(files::conform(&batch, &self.spec().schema)?);
-                }
+            let context = bounded(upkeep.memory)?;
+            let rows = self.scan(&context, &old).await?;
+            let rows = match &self.spec().merge {
+                Merge::Keep => rows,
+                Merge::ByKey { keys, .. } => by_key(rows, self.spec(), keys)?,
+            };
+            let mut writer = FileWriter::new(&self.store().await, self.spec(), &old[0].date)?;
+            let mut rows = rows.execute_stream().await?;
+            while let Some(batch) = rows.try_next().await? {
+                let batch = files::conform(&batch, &self.spec().schema)?;
+                writer.write(&batch).await?;
             }
-            let rows = self.merge_rows(batches).await?;
-            let mut new = Vec::new();
-            for (day, rows) in files::split_by_day(std::slice::from_ref(&rows), self.spec())? {
-                new.push(files::write(store.as_ref(), self.spec(), day, &rows, true).await?);
+            let new = writer.finish(true).await?;
+            let (before, after) = (old.iter().map(|file| file.rows).sum(), new.0.rows);
+            let kept = match &self.spec().merge {
+                Merge::Keep => after == before,
+                Merge::ByKey { .. } => (1..=before).contains(&after),
+            };
+            if !kept {
+                let table = self.spec().name.clone();
+                return Err(LakeError::RowsLost {
+                    table,
+                    before,
+                    after,
+                });
             }
             report.files_before += old.len();
-            report.files_after += new.len();
-            report.rows_before += old.iter().map(|file| file.rows).sum::<i64>();
-            report.rows_after += rows.num_rows() as i64;
+            report.files_after += 1;
+            report.rows_before += before;
+            report.rows_after += after;
             self.rearrange(&old, new).await?;
         }
         Ok(())
     }
 
-    /// Partial rows of this table as one row per key, sorted by key.
+    /// The rows of `files`, read as they are asked for.
+    async fn scan(
+        &self,
+        context: &SessionContext,
+        files: &[DataFile],
+    ) -> Result<DataFrame, LakeError> {
+        let scan = Scan {
+            store: self.store().await,
+            files: files.to_vec(),
+            schema: Arc::clone(&self.spec().schema),
+        };
+        let table = StreamingTable::try_new(Arc::clone(&scan.schema), vec![Arc::new(scan)])?;
+        Ok(context.read_table(Arc::new(table))?)
+    }
+
+    /// Partial rows of this table as one row per key, sorted by key; the rows of a table that keeps all, sorted by time.
     ///
     /// # Errors
     /// When the rows do not have the table's columns.
     pub async fn merge_rows(&self, batches: Vec<RecordBatch>) -> Result<RecordBatch, LakeError> {
+        let schema = &self.spec().schema;
         if batches.is_empty() {
-            return Ok(RecordBatch::new_empty(Arc::clone(&self.spec().schema)));
+            return Ok(RecordBatch::new_empty(Arc::clone(schema)));
         }
-        let context =
-            SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+        let context = SessionContext::new_with_config(one_partition());
         sketch::register(&context);
-        let rows = merged(context.read_batches(batches)?, self.spec())?;
-        let order = match &self.spec().merge {
-            Merge::Keep => vec![ident(&self.spec().window).sort(true, false)],
-            Merge::ByKey { keys, .. } => keys
-                .iter()
-                .map(|key| ident(key).sort(true, false))
-                .collect(),
+        let rows = context.read_batches(batches)?;
+        let rows = match &self.spec().merge {
+            Merge::Keep => rows.sort(vec![ident(&self.spec().window).sort(true, false)])?,
+            Merge::ByKey { keys, .. } => by_key(rows, self.spec(), keys)?,
         };
-        let rows = rows.sort(order)?.collect().await?;
         let rows = rows
+            .collect()
+            .await?
             .iter()
-            .map(|batch| files::conform(batch, &self.spec().schema))
+            .map(|batch| files::conform(batch, schema))
             .collect::<Result<Vec<_>, _>>()?;
-        files::concat(&self.spec().schema, &rows)
+        Ok(concat_batches(schema, &rows)?)
     }
 
     async fn vacuum(&self, upkeep: Upkeep, report: &mut UpkeepReport) -> Result<(), LakeError> {
@@ -201,4 +237,26 @@ impl Table {
         report.deleted += deleted;
         Ok(())
     }
+}
+
+fn one_partition() -> SessionConfig {
+    SessionConfig::new().with_target_partitions(1)
+}
+
+/// A context whose queries hold at most about `memory` bytes; what is more goes to temporary files.
+fn bounded(memory: usize) -> Result<SessionContext, LakeError> {
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(memory)))
+        .build_arc()?;
+    // What the sorter sets aside for merging its files must fit in its share.
+    let config = one_partition().with_sort_spill_reservation_bytes(memory / 8);
+    let context = SessionContext::new_with_config_rt(config, runtime);
+    sketch::register(&context);
+    Ok(context)
+}
+
+/// One row per key, sorted by key.
+fn by_key(rows: DataFrame, spec: &TableSpec, keys: &[String]) -> Result<DataFrame, LakeError> {
+    let order = keys.iter().map(|key| ident(key).sort(true, false));
+    Ok(merged(rows, spec)?.sort(order.collect())?)
 }

@@ -3,6 +3,7 @@
 use crate::error::LakeError;
 use crate::files::{self, DataFile};
 use crate::spec::TableSpec;
+use crate::writer::FileWriter;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema};
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
@@ -208,7 +209,11 @@ impl Table {
         let mut new_files = Vec::new();
         let mut actions = Vec::new();
         for (day, rows) in files::split_by_day(&rows, &self.spec)? {
-            let (file, add) = files::write(store.as_ref(), &self.spec, day, &rows, false).await?;
+            let mut writer = FileWriter::new(&store, &self.spec, &files::date_text(day))?;
+            for rows in &rows {
+                writer.write(rows).await?;
+            }
+            let (file, add) = writer.finish(false).await?;
             new_files.push(file);
             actions.push(Action::Add(add));
         }
@@ -224,11 +229,11 @@ impl Table {
         .await
     }
 
-    /// Replaces `old` by files holding the same facts.
+    /// Replaces `old` by one file holding the same facts.
     pub(crate) async fn rearrange(
         &self,
         old: &[DataFile],
-        new: Vec<(DataFile, Add)>,
+        new: (DataFile, Add),
     ) -> Result<(), LakeError> {
         let removed: std::collections::HashSet<&str> =
             old.iter().map(|file| file.path.as_str()).collect();
@@ -244,8 +249,8 @@ impl Table {
                 .map(|file| Action::Remove(file.remove_action(false)))
                 .collect()
         };
-        let (files, adds): (Vec<_>, Vec<_>) = new.into_iter().unzip();
-        actions.extend(adds.into_iter().map(Action::Add));
+        let (file, add) = new;
+        actions.push(Action::Add(add));
         fail_point!("lake::before_compaction", |_| std::process::abort());
         let operation = DeltaOperation::Optimize {
             predicate: None,
@@ -253,7 +258,7 @@ impl Table {
         };
         self.commit(actions, None, operation, |all| {
             all.retain(|file| !removed.contains(file.path.as_str()));
-            all.extend(files);
+            all.push(file);
         })
         .await
     }

@@ -6,7 +6,7 @@
 use datafusion::logical_expr::EmitTo;
 
 /// Fold once this many unfolded entries have piled up.
-const FOLD_AT: usize = 1 << 22;
+const FOLD_AT: usize = 1 << 18;
 
 /// Entries `(group, item, count)`, folded to one per group and item on demand.
 #[derive(Debug, Default)]
@@ -77,6 +77,8 @@ impl Triples {
             each(&self.entries[start..at]);
         }
         self.entries.drain(..at);
+        // An aggregation that goes to disk for want of memory wants this memory back.
+        self.entries.shrink_to_fit();
         for entry in &mut self.entries {
             entry.0 -= first as u32;
         }
