@@ -230,10 +230,9 @@ impl Gateway {
         };
         meter.asked(&ask, session);
         let now = meter.time().to_datetime().unwrap_or_else(Utc::now);
-        if setup.routes.known(&ask.model).is_some() {
-            meter.requested(&ask.model);
-        }
-        let named = setup.routes.model(&ask.model, now)?;
+        let named = setup.routes.named(&ask.model)?;
+        meter.requested(&ask.model);
+        setup.routes.in_service(named.model, now)?;
         meter.model(&named.model.id, named.variant);
         if Routes::embeds(named.model) != (operation == Operation::Embeddings) {
             let message = if operation == Operation::Embeddings {
@@ -389,8 +388,13 @@ impl Gateway {
     }
 
     fn one_model(&self, name: &str) -> Response<Reply> {
-        match self.setup().routes.model(name, Utc::now()) {
-            Ok(named) => json_response(200, model_json(named.model).to_string().into_bytes()),
+        let setup = self.setup();
+        let found = setup.routes.named(name).and_then(|named| {
+            setup.routes.in_service(named.model, Utc::now())?;
+            Ok(model_json(named.model).to_string().into_bytes())
+        });
+        match found {
+            Ok(json) => json_response(200, json),
             Err(refusal) => refused(&refusal, None, ""),
         }
     }

@@ -113,42 +113,40 @@ impl Routes {
 
     /// The model of a name, served or not, and the variant asked for: `author/slug`, or a slug that only one author uses, with
     /// or without a variant.
-    pub fn known(&self, name: &str) -> Option<Named<'_>> {
-        let (id, variant) = variant(name);
-        let model = self
-            .catalog
-            .model(id)
-            .or_else(|| self.catalog.model(self.by_slug.get(id)?.as_deref()?))?;
-        Some(Named { model, variant })
-    }
-
-    /// The model of a name that can be asked now.
     ///
     /// # Errors
-    /// 404 with near matches, 410 with the successor.
-    pub fn model(&self, name: &str, now: DateTime<Utc>) -> Result<Named<'_>, Refusal> {
-        let Some(named) = self.known(name) else {
-            let (id, _) = variant(name);
-            let near = self.catalog.nearest(id, 3);
-            let hint = if near.is_empty() {
-                "GET /v1/models lists the models".to_owned()
-            } else {
-                format!("did you mean {}?", near.join(" or "))
-            };
-            return Err(Refusal {
-                param: Some("model".into()),
-                ..Refusal::new(
-                    404,
-                    "model_not_found",
-                    format!("there is no such model; {hint}"),
-                )
-            }
-            .with(
-                "suggestions",
-                near.iter().map(|id| Value::from(*id)).collect::<Vec<_>>(),
-            ));
+    /// 404 with near matches.
+    pub fn named(&self, name: &str) -> Result<Named<'_>, Refusal> {
+        let (id, variant) = variant(name);
+        let by_slug = || self.catalog.model(self.by_slug.get(id)?.as_deref()?);
+        if let Some(model) = self.catalog.model(id).or_else(by_slug) {
+            return Ok(Named { model, variant });
+        }
+        let near = self.catalog.nearest(id, 3);
+        let hint = if near.is_empty() {
+            "GET /v1/models lists the models".to_owned()
+        } else {
+            format!("did you mean {}?", near.join(" or "))
         };
-        let model = named.model;
+        Err(Refusal {
+            param: Some("model".into()),
+            ..Refusal::new(
+                404,
+                "model_not_found",
+                format!("there is no such model; {hint}"),
+            )
+        }
+        .with(
+            "suggestions",
+            near.iter().map(|id| Value::from(*id)).collect::<Vec<_>>(),
+        ))
+    }
+
+    /// Whether a model can be asked now.
+    ///
+    /// # Errors
+    /// 410 with the successor.
+    pub fn in_service(&self, model: &Model, now: DateTime<Utc>) -> Result<(), Refusal> {
         let ended = model.deprecated.is_some_and(|day| day < now.date_naive());
         let reachable = self
             .catalog
@@ -177,7 +175,7 @@ impl Routes {
                     .map_or(Value::Null, |day| Value::from(day.to_string())),
             ));
         }
-        Ok(named)
+        Ok(())
     }
 
     /// The endpoints that can answer an ask, cheapest first, as far as its `provider` object lets them.

@@ -228,6 +228,7 @@ async fn begun(
 ) -> Result<Answer, UpstreamError> {
     let mut parser = Parser::new(settings.max_answer_bytes);
     let (mut events, mut begun) = (Vec::new(), Vec::new());
+    let mut heard = 0;
     loop {
         match body.frame().await {
             Some(Ok(frame)) => {
@@ -235,6 +236,7 @@ async fn begun(
                     continue;
                 };
                 meter.heard();
+                heard += data.len();
                 parser
                     .push(&data, &mut events)
                     .map_err(|_| UpstreamError::from(Garbage("an event too large")))?;
@@ -280,8 +282,8 @@ async fn begun(
                 begun,
             })));
         }
-        // Comments and pings may go on for ever: they cost a bounded number of events.
-        if begun.len() > 10_000 {
+        // Comments and pings may go on for ever: they cost a bounded number of events and of bytes.
+        if begun.len() > 10_000 || heard > settings.max_answer_bytes {
             return Err(Garbage("a stream that says nothing").into());
         }
     }
