@@ -5,9 +5,9 @@
 //! `(k - 1) / p`, where `p` is the share of the hash range below the largest one kept (Beyer et al.,
 //! SIGMOD 2007); its relative standard error is about `1 / sqrt(k - 2)`.
 
-use super::histogram::group_of;
+use super::accumulator::{GroupOf, Groups, OneGroup, Sketch};
 use super::triples::Triples;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, Int64Builder, ListArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, Int64Builder, ListArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::common::{Result, exec_err, plan_err};
@@ -61,18 +61,16 @@ impl BottomK {
         }
     }
 
-    fn groups(&self, args: &AccumulatorArgs) -> Result<Groups> {
+    fn groups(&self, args: &AccumulatorArgs) -> Result<Groups<Hashes>> {
         let k = args
             .exprs
             .get(1)
             .and_then(|e| e.downcast_ref::<Literal>())
             .map(|literal| literal.value().clone());
         match k {
-            Some(ScalarValue::Int64(Some(k))) if (1..=65_536).contains(&k) => Ok(Groups {
-                merges: self.merges,
-                keep: k as usize,
-                ..Groups::default()
-            }),
+            Some(ScalarValue::Int64(Some(k))) if (1..=65_536).contains(&k) => {
+                Ok(Groups::new(Hashes { k: k as usize }, self.merges))
+            }
             _ => plan_err!(
                 "{}: the second argument is a number from 1 to 65536, as in {}(account_id, 1024)",
                 self.name,
@@ -122,20 +120,28 @@ impl AggregateUDFImpl for BottomK {
     }
 }
 
-#[derive(Debug, Default)]
-struct Groups {
-    merges: bool,
-    keep: usize,
-    groups: usize,
-    hashes: Triples,
+/// Entries are hashes; how often one was seen does not matter.
+#[derive(Debug, Clone)]
+struct Hashes {
+    k: usize,
 }
 
-impl Groups {
-    fn add_lists(
-        &mut self,
-        lists: &dyn Array,
-        group_of: impl Fn(usize) -> Option<usize>,
-    ) -> Result<()> {
+impl Sketch for Hashes {
+    fn keep(&self) -> usize {
+        self.k
+    }
+
+    fn add_values(&self, texts: &dyn Array, group_of: GroupOf, into: &mut Triples) -> Result<()> {
+        let texts = arrow::compute::cast(texts, &DataType::Utf8)?;
+        for (row, text) in texts.as_string::<i32>().iter().enumerate() {
+            if let (Some(text), Some(group)) = (text, group_of(row)) {
+                into.push(group, hash(text), 1);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_sketches(&self, lists: &dyn Array, group_of: GroupOf, into: &mut Triples) -> Result<()> {
         let Some(lists) = lists.as_list_opt::<i32>() else {
             return exec_err!("expected a sketch column, found {}", lists.data_type());
         };
@@ -150,36 +156,19 @@ impl Groups {
                 continue;
             };
             for entry in ends[0] as usize..ends[1] as usize {
-                self.hashes.push(group, hashes.value(entry), 1);
+                into.push(group, hashes.value(entry), 1);
             }
         }
-        self.hashes.settle(self.keep);
         Ok(())
     }
 
-    fn add_texts(
-        &mut self,
-        texts: &dyn Array,
-        group_of: impl Fn(usize) -> Option<usize>,
-    ) -> Result<()> {
-        let texts = arrow::compute::cast(texts, &DataType::Utf8)?;
-        for (row, text) in texts.as_string::<i32>().iter().enumerate() {
-            if let (Some(text), Some(group)) = (text, group_of(row)) {
-                self.hashes.push(group, hash(text), 1);
-            }
-        }
-        self.hashes.settle(self.keep);
-        Ok(())
-    }
-
-    fn emit(&mut self, emit: EmitTo) -> Result<ArrayRef> {
+    fn emit(&self, emit: EmitTo, groups: usize, from: &mut Triples) -> Result<ArrayRef> {
         let mut lengths = Vec::new();
         let mut values = Vec::new();
-        self.hashes.take(emit, self.groups, self.keep, |entries| {
+        from.take(emit, groups, self.k, |entries| {
             lengths.push(entries.len());
             values.extend(entries.iter().map(|(_, hash, _)| *hash));
         });
-        self.groups -= lengths.len().min(self.groups);
         let values = Arc::new(Int64Array::from(values));
         Ok(Arc::new(ListArray::try_new(
             item_field(),
@@ -187,76 +176,6 @@ impl Groups {
             values,
             None,
         )?))
-    }
-}
-
-impl GroupsAccumulator for Groups {
-    fn update_batch(
-        &mut self,
-        values: &[ArrayRef],
-        groups: &[usize],
-        filter: Option<&BooleanArray>,
-        total: usize,
-    ) -> Result<()> {
-        self.groups = total;
-        let group_of = group_of(groups, filter);
-        if self.merges {
-            self.add_lists(&values[0], group_of)
-        } else {
-            self.add_texts(&values[0], group_of)
-        }
-    }
-    fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
-        self.groups = total;
-        self.add_lists(&values[0], group_of(groups, None))
-    }
-    fn evaluate(&mut self, emit: EmitTo) -> Result<ArrayRef> {
-        self.emit(emit)
-    }
-    fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
-        Ok(vec![self.emit(emit)?])
-    }
-    fn convert_to_state(
-        &self,
-        values: &[ArrayRef],
-        filter: Option<&BooleanArray>,
-    ) -> Result<Vec<ArrayRef>> {
-        let rows: Vec<usize> = (0..values[0].len()).collect();
-        let mut each = Self {
-            merges: self.merges,
-            keep: self.keep,
-            ..Self::default()
-        };
-        GroupsAccumulator::update_batch(&mut each, values, &rows, filter, rows.len())?;
-        GroupsAccumulator::state(&mut each, EmitTo::All)
-    }
-    fn size(&self) -> usize {
-        self.hashes.size()
-    }
-}
-
-/// The same accumulator for a query without GROUP BY.
-#[derive(Debug)]
-struct OneGroup(Groups);
-
-impl Accumulator for OneGroup {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let groups = vec![0; values[0].len()];
-        GroupsAccumulator::update_batch(&mut self.0, values, &groups, None, 1)
-    }
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.0.groups = 1;
-        ScalarValue::try_from_array(&self.0.emit(EmitTo::All)?, 0)
-    }
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![self.evaluate()?])
-    }
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let groups = vec![0; states[0].len()];
-        GroupsAccumulator::merge_batch(&mut self.0, states, &groups, 1)
-    }
-    fn size(&self) -> usize {
-        self.0.hashes.size()
     }
 }
 

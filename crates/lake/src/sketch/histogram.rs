@@ -4,10 +4,11 @@
 //! `g = (1 + a) / (1 - a)` and `a = 0.01`, reported as `2 g^(i-1) / (g + 1)`, which lies within `a` of
 //! every value in it. (The construction of DDSketch, Masson, Rim and Lee, VLDB 2019.)
 
+use super::accumulator::{GroupOf, Groups, OneGroup, Sketch};
 use super::triples::Triples;
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Float64Builder, Int32Array, Int64Array,
-    MapArray, StructArray,
+    Array, ArrayRef, AsArray, Float64Array, Float64Builder, Int32Array, Int64Array, MapArray,
+    StructArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int32Type, Int64Type};
@@ -17,7 +18,6 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator, ScalarFunctionArgs,
     ScalarUDFImpl, Signature, Volatility,
 };
-use datafusion::scalar::ScalarValue;
 use std::sync::{Arc, LazyLock};
 
 /// Relative error of a reported quantile.
@@ -109,35 +109,38 @@ impl AggregateUDFImpl for Histogram {
         ))])
     }
     fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(OneGroup(Groups {
-            merges: self.merges,
-            ..Groups::default()
-        })))
+        Ok(Box::new(OneGroup(Groups::new(Buckets, self.merges))))
     }
     fn groups_accumulator_supported(&self, _: AccumulatorArgs) -> bool {
         true
     }
     fn create_groups_accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(Groups {
-            merges: self.merges,
-            ..Groups::default()
-        }))
+        Ok(Box::new(Groups::new(Buckets, self.merges)))
     }
 }
 
-#[derive(Debug, Default)]
-struct Groups {
-    merges: bool,
-    groups: usize,
-    counts: Triples,
-}
+/// Entries are buckets and their counts.
+#[derive(Debug, Clone)]
+struct Buckets;
 
-impl Groups {
-    fn add_maps(
-        &mut self,
-        maps: &dyn Array,
-        group_of: impl Fn(usize) -> Option<usize>,
-    ) -> Result<()> {
+impl Sketch for Buckets {
+    fn keep(&self) -> usize {
+        usize::MAX
+    }
+
+    fn add_values(&self, values: &dyn Array, group_of: GroupOf, into: &mut Triples) -> Result<()> {
+        let column = values.as_primitive::<Int64Type>();
+        for row in 0..column.len() {
+            if column.is_valid(row)
+                && let Some(group) = group_of(row)
+            {
+                into.push(group, i64::from(bucket(column.value(row))), 1);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_sketches(&self, maps: &dyn Array, group_of: GroupOf, into: &mut Triples) -> Result<()> {
         let Some(maps) = maps.as_map_opt() else {
             return exec_err!("expected a histogram column, found {}", maps.data_type());
         };
@@ -155,24 +158,21 @@ impl Groups {
                 continue;
             };
             for entry in ends[0] as usize..ends[1] as usize {
-                self.counts
-                    .push(group, i64::from(keys.value(entry)), values.value(entry));
+                into.push(group, i64::from(keys.value(entry)), values.value(entry));
             }
         }
-        self.counts.settle(usize::MAX);
         Ok(())
     }
 
-    fn emit(&mut self, emit: EmitTo) -> Result<ArrayRef> {
+    fn emit(&self, emit: EmitTo, groups: usize, from: &mut Triples) -> Result<ArrayRef> {
         let mut lengths = Vec::new();
         let mut keys = Vec::new();
         let mut values = Vec::new();
-        self.counts.take(emit, self.groups, usize::MAX, |entries| {
+        from.take(emit, groups, usize::MAX, |entries| {
             lengths.push(entries.len());
             keys.extend(entries.iter().map(|(_, bucket, _)| *bucket as i32));
             values.extend(entries.iter().map(|(_, _, count)| *count));
         });
-        self.groups -= lengths.len().min(self.groups);
         let DataType::Struct(fields) = entries_field().data_type().clone() else {
             return exec_err!("map entries are a struct");
         };
@@ -191,100 +191,6 @@ impl Groups {
             None,
             false,
         )?))
-    }
-}
-
-/// The group of a row, `None` when the aggregate's filter leaves it out.
-pub(super) fn group_of<'a>(
-    groups: &'a [usize],
-    filter: Option<&'a BooleanArray>,
-) -> impl Fn(usize) -> Option<usize> + 'a {
-    move |row| match filter {
-        Some(filter) if !(filter.is_valid(row) && filter.value(row)) => None,
-        _ => Some(groups[row]),
-    }
-}
-
-impl GroupsAccumulator for Groups {
-    fn update_batch(
-        &mut self,
-        values: &[ArrayRef],
-        groups: &[usize],
-        filter: Option<&BooleanArray>,
-        total: usize,
-    ) -> Result<()> {
-        self.groups = total;
-        let group_of = group_of(groups, filter);
-        if self.merges {
-            return self.add_maps(&values[0], group_of);
-        }
-        let column = values[0].as_primitive::<Int64Type>();
-        for row in 0..column.len() {
-            if column.is_valid(row)
-                && let Some(group) = group_of(row)
-            {
-                self.counts
-                    .push(group, i64::from(bucket(column.value(row))), 1);
-            }
-        }
-        self.counts.settle(usize::MAX);
-        Ok(())
-    }
-
-    fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
-        self.groups = total;
-        self.add_maps(&values[0], group_of(groups, None))
-    }
-
-    fn evaluate(&mut self, emit: EmitTo) -> Result<ArrayRef> {
-        self.emit(emit)
-    }
-
-    fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
-        Ok(vec![self.emit(emit)?])
-    }
-
-    fn convert_to_state(
-        &self,
-        values: &[ArrayRef],
-        filter: Option<&BooleanArray>,
-    ) -> Result<Vec<ArrayRef>> {
-        let rows: Vec<usize> = (0..values[0].len()).collect();
-        let mut each = Self {
-            merges: self.merges,
-            ..Self::default()
-        };
-        GroupsAccumulator::update_batch(&mut each, values, &rows, filter, rows.len())?;
-        GroupsAccumulator::state(&mut each, EmitTo::All)
-    }
-
-    fn size(&self) -> usize {
-        self.counts.size()
-    }
-}
-
-/// The same accumulator for a query without GROUP BY.
-#[derive(Debug)]
-struct OneGroup(Groups);
-
-impl Accumulator for OneGroup {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let groups = vec![0; values[0].len()];
-        GroupsAccumulator::update_batch(&mut self.0, values, &groups, None, 1)
-    }
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.0.groups = 1;
-        ScalarValue::try_from_array(&self.0.emit(EmitTo::All)?, 0)
-    }
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![self.evaluate()?])
-    }
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let groups = vec![0; states[0].len()];
-        GroupsAccumulator::merge_batch(&mut self.0, states, &groups, 1)
-    }
-    fn size(&self) -> usize {
-        self.0.counts.size()
     }
 }
 

@@ -3,6 +3,7 @@
 //! Both are stored open (a map of bucket to count, a list of hashes), so that any engine can merge
 //! them with what it has: a sum by bucket, a sorted union cut at k.
 
+mod accumulator;
 pub mod bottom_k;
 pub mod histogram;
 mod triples;
