@@ -13,10 +13,12 @@ use arrow::compute::concat_batches;
 use chrono::Utc;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::ident;
+use deltalake::kernel::Add;
 use deltalake::kernel::transaction::CommitProperties;
 use futures::TryStreamExt;
 use std::collections::BTreeMap;
@@ -64,6 +66,9 @@ pub struct UpkeepReport {
     /// Files deleted by vacuum.
     pub deleted: usize,
 }
+
+/// Rows that merging handles at a time. A row with its sketches may have tens of kilobytes.
+const BATCH: usize = 1024;
 
 /// Files above this are not merged again on an open day.
 const SMALL_FILE: i64 = 16 << 20;
@@ -137,19 +142,14 @@ impl Table {
 
     async fn compact(&self, upkeep: Upkeep, report: &mut UpkeepReport) -> Result<(), LakeError> {
         for old in self.to_compact(upkeep) {
-            let context = bounded(upkeep.memory)?;
-            let rows = self.scan(&context, &old).await?;
-            let rows = match &self.spec().merge {
-                Merge::Keep => rows,
-                Merge::ByKey { keys, .. } => by_key(rows, self.spec(), keys)?,
+            let mut memory = upkeep.memory;
+            let new = loop {
+                match self.merge_files(&old, memory).await {
+                    // A single batch may be larger than its share: better to take more memory than never to merge.
+                    Err(LakeError::Query(error)) if is_short_of_memory(&error) => memory *= 2,
+                    done => break done?,
+                }
             };
-            let mut writer = FileWriter::new(&self.store().await, self.spec(), &old[0].date)?;
-            let mut rows = rows.execute_stream().await?;
-            while let Some(batch) = rows.try_next().await? {
-                let batch = files::conform(&batch, &self.spec().schema)?;
-                writer.write(&batch).await?;
-            }
-            let new = writer.finish(true).await?;
             let (before, after) = (old.iter().map(|file| file.rows).sum(), new.0.rows);
             let kept = match &self.spec().merge {
                 Merge::Keep => after == before,
@@ -170,6 +170,27 @@ impl Table {
             self.rearrange(&old, new).await?;
         }
         Ok(())
+    }
+
+    /// Writes the rows of `old`, all of one day, as one file.
+    async fn merge_files(
+        &self,
+        old: &[DataFile],
+        memory: usize,
+    ) -> Result<(DataFile, Add), LakeError> {
+        let context = bounded(memory)?;
+        let rows = self.scan(&context, old).await?;
+        let rows = match &self.spec().merge {
+            Merge::Keep => rows,
+            Merge::ByKey { keys, .. } => by_key(rows, self.spec(), keys)?,
+        };
+        let mut writer = FileWriter::new(&self.store().await, self.spec(), &old[0].date)?;
+        let mut rows = rows.execute_stream().await?;
+        while let Some(batch) = rows.try_next().await? {
+            let batch = files::conform(&batch, &self.spec().schema)?;
+            writer.write(&batch).await?;
+        }
+        writer.finish(true).await
     }
 
     /// The rows of `files`, read as they are asked for.
@@ -243,13 +264,19 @@ fn one_partition() -> SessionConfig {
     SessionConfig::new().with_target_partitions(1)
 }
 
+fn is_short_of_memory(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
+}
+
 /// A context whose queries hold at most about `memory` bytes; what is more goes to temporary files.
 fn bounded(memory: usize) -> Result<SessionContext, LakeError> {
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(memory)))
         .build_arc()?;
     // What the sorter sets aside for merging its files must fit in its share.
-    let config = one_partition().with_sort_spill_reservation_bytes(memory / 8);
+    let config = one_partition()
+        .with_sort_spill_reservation_bytes(memory / 8)
+        .with_batch_size(BATCH);
     let context = SessionContext::new_with_config_rt(config, runtime);
     sketch::register(&context);
     Ok(context)
