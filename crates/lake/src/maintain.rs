@@ -141,16 +141,17 @@ impl Table {
     }
 
     async fn compact(&self, upkeep: Upkeep, report: &mut UpkeepReport) -> Result<(), LakeError> {
-        for old in self.to_compact(upkeep) {
+        let (mut old, mut new) = (Vec::new(), Vec::new());
+        for group in self.to_compact(upkeep) {
             let mut memory = upkeep.memory;
-            let new = loop {
-                match self.merge_files(&old, memory).await {
+            let merged = loop {
+                match self.merge_files(&group, memory).await {
                     // A single batch may be larger than its share: better to take more memory than never to merge.
                     Err(LakeError::Query(error)) if is_short_of_memory(&error) => memory *= 2,
                     done => break done?,
                 }
             };
-            let (before, after) = (old.iter().map(|file| file.rows).sum(), new.0.rows);
+            let (before, after) = (group.iter().map(|file| file.rows).sum(), merged.0.rows);
             let kept = match &self.spec().merge {
                 Merge::Keep => after == before,
                 Merge::ByKey { .. } => (1..=before).contains(&after),
@@ -163,10 +164,15 @@ impl Table {
                     after,
                 });
             }
-            report.files_before += old.len();
-            report.files_after += 1;
             report.rows_before += before;
             report.rows_after += after;
+            old.extend(group);
+            new.push(merged);
+        }
+        report.files_before += old.len();
+        report.files_after += new.len();
+        // One commit for all days: the log grows by one entry, and appends wait once.
+        if !new.is_empty() {
             self.rearrange(&old, new).await?;
         }
         Ok(())

@@ -3,17 +3,25 @@
 use crate::files::{self, DataFile};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use chrono::DateTime;
+use bytes::Bytes;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
-use futures::{Stream, StreamExt, TryStreamExt};
-use object_store::buffered::BufReader;
-use object_store::{ObjectMeta, ObjectStore, path::Path};
+use futures::future::BoxFuture;
+use futures::{FutureExt, Stream, StreamExt, TryFutureExt, TryStreamExt};
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::errors::{ParquetError, Result as Read};
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use std::ops::Range;
 use std::sync::Arc;
+
+/// Bytes at the end of a file that are read at once, for they hold most footers whole.
+const FOOTER: usize = 64 << 10;
 
 /// The files of a table, one after the other.
 #[derive(Debug)]
@@ -51,16 +59,56 @@ async fn rows_of(
     store: Arc<dyn ObjectStore>,
     file: DataFile,
 ) -> Result<impl Stream<Item = Result<RecordBatch>>> {
-    let file = ObjectMeta {
-        location: Path::from(file.path.as_str()),
-        last_modified: DateTime::UNIX_EPOCH,
+    let reader = StoredFile {
+        store,
+        path: Path::from(file.path.as_str()),
         size: file.size as u64,
-        e_tag: None,
-        version: None,
     };
-    let reader = BufReader::new(store, &file);
     let rows = ParquetRecordBatchStreamBuilder::new(reader)
         .await?
         .build()?;
     Ok(rows.map_err(DataFusionError::from))
+}
+
+/// A file of the store, whose size the log has told.
+struct StoredFile {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    size: u64,
+}
+
+fn foreign(error: object_store::Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
+}
+
+impl AsyncFileReader for StoredFile {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Read<Bytes>> {
+        let bytes = self.store.get_range(&self.path, range);
+        bytes.map_err(foreign).boxed()
+    }
+
+    /// All at once: the columns of a row group lie side by side.
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Read<Vec<Bytes>>> {
+        async move {
+            let bytes = self.store.get_ranges(&self.path, &ranges).await;
+            bytes.map_err(foreign)
+        }
+        .boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Read<Arc<ParquetMetaData>>> {
+        async move {
+            let size = self.size;
+            let metadata = ParquetMetaDataReader::new()
+                .with_arrow_reader_options(options)
+                .with_prefetch_hint(Some(FOOTER))
+                .load_and_finish(self, size)
+                .await?;
+            Ok(Arc::new(metadata))
+        }
+        .boxed()
+    }
 }

@@ -229,11 +229,11 @@ impl Table {
         .await
     }
 
-    /// Replaces `old` by one file holding the same facts.
+    /// Replaces `old` by files holding the same facts.
     pub(crate) async fn rearrange(
         &self,
         old: &[DataFile],
-        new: (DataFile, Add),
+        new: Vec<(DataFile, Add)>,
     ) -> Result<(), LakeError> {
         let removed: std::collections::HashSet<&str> =
             old.iter().map(|file| file.path.as_str()).collect();
@@ -249,8 +249,8 @@ impl Table {
                 .map(|file| Action::Remove(file.remove_action(false)))
                 .collect()
         };
-        let (file, add) = new;
-        actions.push(Action::Add(add));
+        let (files, adds): (Vec<_>, Vec<_>) = new.into_iter().unzip();
+        actions.extend(adds.into_iter().map(Action::Add));
         fail_point!("lake::before_compaction", |_| std::process::abort());
         let operation = DeltaOperation::Optimize {
             predicate: None,
@@ -258,7 +258,7 @@ impl Table {
         };
         self.commit(actions, None, operation, |all| {
             all.retain(|file| !removed.contains(file.path.as_str()));
-            all.push(file);
+            all.extend(files);
         })
         .await
     }
