@@ -40,11 +40,7 @@ fn asked(stage: &mut Stage, body: &[u8], ask: &Ask) {
     if let Some(meter) = stage.meter(ask) {
         stage.end(meter);
     }
-    let found = stage.routes.named(&ask.model).and_then(|named| {
-        stage.routes.in_service(named.model, stage.now)?;
-        Ok(named)
-    });
-    match found {
+    match stage.routes.model(&ask.model, stage.now) {
         Err(refusal) => refused(ask.operation, body, &refusal),
         Ok(named) => {
             if let Err(refusal) = stage.routes.candidates(ask, &named, stage.now) {

@@ -109,8 +109,7 @@ impl Stage {
     /// The meter of a request that has been sent to a provider, and how its answer is headed.
     pub fn sent(&self, ask: &Ask) -> Option<(Meter, Head)> {
         let mut meter = self.meter(ask)?;
-        let named = self.routes.named(&ask.model).ok()?;
-        self.routes.in_service(named.model, self.now).ok()?;
+        let named = self.routes.model(&ask.model, self.now).ok()?;
         meter.model(&named.model.id, named.variant);
         // The dearest: prices are where numbers grow.
         let candidates = self.routes.candidates(ask, &named, self.now).ok()?;

@@ -49,7 +49,7 @@ pub fn eager_upkeep() -> Upkeep {
         open_files: 4,
         settle: Duration::ZERO,
         retention: Duration::from_secs(60),
-        // So little that every test with compaction goes through temporary files.
+        // Little, so that merging may need temporary files or more tries.
         memory: 4 << 20,
     }
 }

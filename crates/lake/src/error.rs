@@ -65,10 +65,10 @@ pub enum LakeError {
     Arrow(#[from] arrow::error::ArrowError),
     /// Parquet failed.
     #[error("parquet: {0}")]
-    Parquet(#[from] parquet::errors::ParquetError),
+    Parquet(#[source] parquet::errors::ParquetError),
     /// A query failed.
     #[error("query: {0}")]
-    Query(#[from] datafusion::error::DataFusionError),
+    Query(#[source] datafusion::error::DataFusionError),
     /// The store failed.
     #[error("object store: {0}")]
     Store(#[from] object_store::Error),
@@ -99,6 +99,26 @@ impl LakeError {
     }
 }
 
+impl From<parquet::errors::ParquetError> for LakeError {
+    fn from(source: parquet::errors::ParquetError) -> Self {
+        if is_disk_full(&source) {
+            Self::DiskFull
+        } else {
+            Self::Parquet(source)
+        }
+    }
+}
+
+impl From<datafusion::error::DataFusionError> for LakeError {
+    fn from(source: datafusion::error::DataFusionError) -> Self {
+        if is_disk_full(&source) {
+            Self::DiskFull
+        } else {
+            Self::Query(source)
+        }
+    }
+}
+
 fn is_conflict(error: &deltalake::kernel::transaction::TransactionError) -> bool {
     use deltalake::kernel::transaction::TransactionError as T;
     matches!(
@@ -119,4 +139,30 @@ fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
         next = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parquet::errors::ParquetError;
+
+    #[test]
+    fn a_full_disk_is_said_as_such_through_all_layers() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let stored = object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(full()),
+        };
+        // As a file writer gives it: the store's error in an I/O error in a Parquet error.
+        let written = ParquetError::External(Box::new(std::io::Error::from(stored)));
+        assert!(matches!(LakeError::from(written), LakeError::DiskFull));
+        // As a query gives it that goes to temporary files.
+        let spilled = datafusion::error::DataFusionError::from(full());
+        assert!(matches!(
+            LakeError::from(spilled.context("spilling")),
+            LakeError::DiskFull
+        ));
+        let other = ParquetError::General("something else".to_owned());
+        assert!(matches!(LakeError::from(other), LakeError::Parquet(_)));
+    }
 }

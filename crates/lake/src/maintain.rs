@@ -22,6 +22,7 @@ use deltalake::kernel::Add;
 use deltalake::kernel::transaction::CommitProperties;
 use futures::TryStreamExt;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -184,7 +185,7 @@ impl Table {
         old: &[DataFile],
         memory: usize,
     ) -> Result<(DataFile, Add), LakeError> {
-        let context = bounded(memory)?;
+        let context = bounded(memory, self.root())?;
         let rows = self.scan(&context, old).await?;
         let rows = match &self.spec().merge {
             Merge::Keep => rows,
@@ -274,10 +275,12 @@ fn is_short_of_memory(error: &DataFusionError) -> bool {
     matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
 }
 
-/// A context whose queries hold at most about `memory` bytes; what is more goes to temporary files.
-fn bounded(memory: usize) -> Result<SessionContext, LakeError> {
+/// A context whose queries hold at most about `memory` bytes; what is more goes to temporary files below `folder`. They stand
+/// on the lake's disk, for the system's folder is often memory, and vacuum takes what a kill leaves of them.
+fn bounded(memory: usize, folder: &Path) -> Result<SessionContext, LakeError> {
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(memory)))
+        .with_temp_file_path(folder)
         .build_arc()?;
     // What the sorter sets aside for merging its files must fit in its share.
     let config = one_partition()

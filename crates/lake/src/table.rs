@@ -94,6 +94,11 @@ impl Table {
         &self.spec
     }
 
+    /// Its folder.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The last committed state.
     pub fn view(&self) -> TableView {
         self.view

@@ -10,9 +10,6 @@ use tidemark_lake::{Lake, Merge, MergeFn, Offsets, TableSpec, Upkeep, conform, s
 const DAY: &str = "2026-01-02";
 const COMMITS: u64 = 40;
 const ROWS: usize = 4000;
-/// Less than either table takes: it goes to temporary files, and at first there is not even room to sort one batch.
-const MEMORY: usize = 1 << 20;
-
 type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 /// Events of one day: few enough keys that partials meet, too many to hold with their sketches.
@@ -106,6 +103,16 @@ async fn filled(root: &std::path::Path) -> Result<Lake> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_larger_than_the_memory_given_becomes_one_file_with_the_same_rows() -> Result {
+    compacted_in(1 << 20).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_too_small_for_one_batch_only_costs_tries() -> Result {
+    compacted_in(64 << 10).await
+}
+
+/// Compacts in `memory`, which is less than either table takes, and compares every row.
+async fn compacted_in(memory: usize) -> Result {
     // A name full of what patterns and addresses would read as something else.
     let folder = tempfile::Builder::new().prefix("[a] 100%? *").tempdir()?;
     let lake = filled(folder.path()).await?;
@@ -117,7 +124,7 @@ async fn a_day_larger_than_the_memory_given_becomes_one_file_with_the_same_rows(
     let upkeep = Upkeep {
         grace: Duration::ZERO,
         settle: Duration::ZERO,
-        memory: MEMORY,
+        memory,
         ..Upkeep::default()
     };
     let report = lake.compact(upkeep).await?;

@@ -388,13 +388,8 @@ impl Gateway {
     }
 
     fn one_model(&self, name: &str) -> Response<Reply> {
-        let setup = self.setup();
-        let found = setup.routes.named(name).and_then(|named| {
-            setup.routes.in_service(named.model, Utc::now())?;
-            Ok(model_json(named.model).to_string().into_bytes())
-        });
-        match found {
-            Ok(json) => json_response(200, json),
+        match self.setup().routes.model(name, Utc::now()) {
+            Ok(named) => json_response(200, model_json(named.model).to_string().into_bytes()),
             Err(refusal) => refused(&refusal, None, ""),
         }
     }

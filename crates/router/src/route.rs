@@ -142,6 +142,16 @@ impl Routes {
         ))
     }
 
+    /// The model of a name that can be asked now.
+    ///
+    /// # Errors
+    /// As [`Routes::named`] and [`Routes::in_service`].
+    pub fn model(&self, name: &str, now: DateTime<Utc>) -> Result<Named<'_>, Refusal> {
+        let named = self.named(name)?;
+        self.in_service(named.model, now)?;
+        Ok(named)
+    }
+
     /// Whether a model can be asked now.
     ///
     /// # Errors

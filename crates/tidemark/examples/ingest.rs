@@ -37,9 +37,7 @@ fn main() -> Result<()> {
     let lake_dir = dir.join("lake");
     if lake_dir.exists() {
         std::fs::remove_dir_all(&lake_dir)?;
-        // ext4 searches for inodes not freed within the last seconds, minutes where that is not on the disk yet: a tenth of
-        // the work of creating the new files.
-        std::process::Command::new("sync").status()?;
+        // ext4 searches for inodes not freed within the last five seconds: a tenth of the work of creating the new files.
         std::thread::sleep(Duration::from_secs(6));
     }
     tokio::runtime::Builder::new_multi_thread()

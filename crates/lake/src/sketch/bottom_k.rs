@@ -165,7 +165,7 @@ impl Sketch for Hashes {
     fn emit(&self, emit: EmitTo, groups: usize, from: &mut Triples) -> Result<ArrayRef> {
         let mut lengths = Vec::new();
         let mut values = Vec::new();
-        from.take(emit, groups, self.k, |entries| {
+        from.take(emit, groups, self.keep(), |entries| {
             lengths.push(entries.len());
             values.extend(entries.iter().map(|(_, hash, _)| *hash));
         });

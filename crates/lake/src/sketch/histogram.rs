@@ -168,7 +168,7 @@ impl Sketch for Buckets {
         let mut lengths = Vec::new();
         let mut keys = Vec::new();
         let mut values = Vec::new();
-        from.take(emit, groups, usize::MAX, |entries| {
+        from.take(emit, groups, self.keep(), |entries| {
             lengths.push(entries.len());
             keys.extend(entries.iter().map(|(_, bucket, _)| *bucket as i32));
             values.extend(entries.iter().map(|(_, _, count)| *count));
