@@ -20,6 +20,8 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::ident;
 use deltalake::kernel::Add;
 use deltalake::kernel::transaction::CommitProperties;
+use deltalake::table::config::TablePropertiesExt;
+use deltalake::{DeltaTable, DeltaTableError};
 use futures::TryStreamExt;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,7 +39,8 @@ pub struct Upkeep {
     pub settle: Duration,
     /// Bytes that merging holds before it goes to temporary files.
     pub memory: usize,
-    /// Files that no version since this long names are deleted. Far above the longest query.
+    /// What this long ago was replaced or superseded goes: files, what the log remembers of them, and the log's own entries.
+    /// Far above the longest query.
     pub retention: Duration,
 }
 
@@ -48,7 +51,7 @@ impl Default for Upkeep {
             open_files: 32,
             settle: Duration::from_secs(30),
             memory: 128 << 20,
-            retention: Duration::from_secs(3600),
+            retention: Duration::from_secs(900),
         }
     }
 }
@@ -241,8 +244,6 @@ impl Table {
     }
 
     async fn vacuum(&self, upkeep: Upkeep, report: &mut UpkeepReport) -> Result<(), LakeError> {
-        let retention =
-            chrono::Duration::from_std(upkeep.retention).unwrap_or(chrono::Duration::MAX);
         let mut deleted = 0;
         // What replaces the files and log entries that go now must not be in the page cache only.
         tokio::task::block_in_place(|| self.make_durable())?;
@@ -250,10 +251,9 @@ impl Table {
             let properties = CommitProperties::default()
                 .with_create_checkpoint(false)
                 .with_cleanup_expired_logs(Some(false));
+            let delta = retain(delta, upkeep.retention, properties.clone()).await?;
             let (delta, metrics) = delta
                 .vacuum()
-                .with_retention_period(retention)
-                .with_enforce_retention_duration(false)
                 .with_mode(deltalake::operations::vacuum::VacuumMode::Full)
                 .with_commit_properties(properties)
                 .await?;
@@ -265,6 +265,34 @@ impl Table {
         report.deleted += deleted;
         Ok(())
     }
+}
+
+/// Gives the table this retention if it has another. The table owns it, for checkpoints and vacuum must agree: a checkpoint that
+/// forgets a replaced file before its time leaves it to vacuum as one that nobody ever named, and one that remembers it longer
+/// makes every opening read what is gone.
+async fn retain(
+    delta: DeltaTable,
+    retention: Duration,
+    properties: CommitProperties,
+) -> Result<DeltaTable, DeltaTableError> {
+    let retention = Duration::from_secs(retention.as_secs());
+    let config = delta.snapshot()?.table_config();
+    if config.deleted_file_retention_duration() == retention
+        && config.log_retention_duration() == retention
+    {
+        return Ok(delta);
+    }
+    let interval = format!("interval {} seconds", retention.as_secs());
+    let wanted = [
+        "delta.logRetentionDuration",
+        "delta.deletedFileRetentionDuration",
+    ]
+    .map(|key| (key.to_owned(), interval.clone()));
+    delta
+        .set_tbl_properties()
+        .with_properties(wanted.into())
+        .with_commit_properties(properties)
+        .await
 }
 
 fn one_partition() -> SessionConfig {

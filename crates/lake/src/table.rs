@@ -23,11 +23,6 @@ pub type Offsets = BTreeMap<u32, u64>;
 
 /// Commits between checkpoints: a reader replays at most this many small log files.
 const CHECKPOINT_EVERY: u64 = 100;
-/// Log files older than this go once a checkpoint covers them. Far above the longest read of a snapshot.
-const LOG_RETENTION: &str = "interval 1 hour";
-/// Replaced files are remembered this long. The library's default of a week would make every checkpoint carry, and every
-/// vacuum try again, all that compaction has replaced since.
-const TOMBSTONE_RETENTION: &str = "interval 1 hour";
 
 /// A table of the lake. Commits take turns; reading goes by the snapshot of the last commit.
 pub struct Table {
@@ -407,8 +402,8 @@ impl Table {
         if let Ok(log) = std::fs::read_dir(self.root.join("_delta_log")) {
             files.extend(
                 log.flatten()
-                    .map(|entry| entry.path())
-                    .filter(|path| path.is_file()),
+                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+                    .map(|entry| entry.path()),
             );
         }
         self.unsynced().extend(files);
@@ -445,8 +440,6 @@ async fn create(delta: DeltaTable, spec: &TableSpec) -> Result<DeltaTable, LakeE
     fields.push(Field::new("date", DataType::Date32, true));
     let schema: StructType = (&Schema::new(fields)).try_into_kernel()?;
     let configuration = [
-        ("delta.logRetentionDuration", LOG_RETENTION),
-        ("delta.deletedFileRetentionDuration", TOMBSTONE_RETENTION),
         ("delta.checkpointInterval", "100"),
         ("delta.enableExpiredLogCleanup", "false"),
         ("delta.dataSkippingNumIndexedCols", "0"),

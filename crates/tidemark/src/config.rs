@@ -50,7 +50,7 @@ impl Default for Config {
             journal_max_bytes: 4 << 30,
             compact_every_s: 10,
             vacuum_every_s: 600,
-            file_retention_s: 3600,
+            file_retention_s: 900,
             min_accounts: 10,
             log: "warn".to_owned(),
             router: Settings::default(),
@@ -104,10 +104,10 @@ impl Config {
         if !(1..=64).contains(&config.partitions) {
             bail!("partitions must be from 1 to 64, not {}", config.partitions);
         }
-        if !(60..=3600).contains(&config.file_retention_s) {
+        if !(60..=86_400).contains(&config.file_retention_s) {
             bail!(
-                "file_retention_s must be from 60 to 3600, not {}: running queries and commits need the files, and tables \
-                 remember replaced files for an hour",
+                "file_retention_s must be from 60 to 86400, not {}: running queries and commits need the files, and opening \
+                 the lake reads what is remembered of them",
                 config.file_retention_s
             );
         }
