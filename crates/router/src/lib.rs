@@ -30,6 +30,7 @@ pub mod meter;
 pub mod metrics;
 pub mod passage;
 pub mod piece;
+pub mod policy;
 pub mod relay;
 mod respond;
 pub mod route;

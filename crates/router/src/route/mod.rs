@@ -1,5 +1,7 @@
 //! Which endpoints can answer, in which order: as the catalog lists them, cheapest first. Clever orders come here.
 
+pub mod observed;
+
 use crate::adapters::{Adapter, Dialect, adapter};
 use crate::answer::error::Refusal;
 use crate::ask::Ask;
