@@ -12,6 +12,14 @@ pub(super) const STEM: usize = 6;
 /// Before the first word and behind the last one.
 const START: Symbol<'static> = Symbol::fixed("^");
 const END: Symbol<'static> = Symbol::fixed("$");
+const CAN: Symbol<'static> = Symbol::fixed("can");
+const NOT: Symbol<'static> = Symbol::fixed("not");
+/// Words for "can not".
+const CANNOT: [u64; 3] = [
+    hash::word("cannot"),
+    hash::word("unable"),
+    hash::word("cant"),
+];
 /// The end of a line.
 pub(super) const LINE: &str = "\u{b6}";
 
@@ -87,9 +95,13 @@ pub(super) fn words(head: &str) -> Vec<Symbol<'_>> {
         let (this, after) = rest.split_at(char.len_utf8());
         if char == ' ' {
             rest = after;
-        } else if char.is_ascii_alphabetic() {
-            let (word, after) = rest.split_at(word_end(rest));
-            spell(word, &mut words);
+        } else if let Some((end, hash)) = plain_word(rest) {
+            let (text, after) = rest.split_at(end);
+            if CANNOT.contains(&hash) {
+                words.extend([CAN, NOT]);
+            } else {
+                words.push(Symbol { text, hash });
+            }
             rest = after;
         } else if stands_alone(char) {
             words.push(Symbol::word(this));
@@ -122,17 +134,9 @@ pub(super) fn words(head: &str) -> Vec<Symbol<'_>> {
 
 /// Adds a word of letters, contractions spelled out.
 fn spell<'a>(raw: &'a str, words: &mut Vec<Symbol<'a>>) {
-    const NOT: Symbol<'static> = Symbol::fixed("not");
-    const CAN: Symbol<'static> = Symbol::fixed("can");
     let raw = raw.trim_end_matches(['\'', '\u{2019}']);
     if raw.starts_with(char::is_numeric) {
         return words.push(const { Symbol::fixed("0") });
-    }
-    if ["cannot", "unable", "cant"]
-        .iter()
-        .any(|word| raw.eq_ignore_ascii_case(word))
-    {
-        return words.extend([CAN, NOT]);
     }
     let Some((stem, end)) = raw.split_once(['\'', '\u{2019}']) else {
         return words.push(Symbol::word(raw));
@@ -186,6 +190,25 @@ fn sign(char: char, before: char) -> Option<&'static str> {
 /// Characters of scripts without spaces between words.
 fn stands_alone(char: char) -> bool {
     matches!(char, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}')
+}
+
+/// The end and the hash of the word that a text begins with, where it is of plain letters only: nearly every one of English.
+fn plain_word(text: &str) -> Option<(usize, u64)> {
+    let mut hash = hash::NONE;
+    let mut end = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' => {}
+            b'0'..=b'9' if end > 0 => {}
+            b'\'' | 0x80.. => return None,
+            _ => break,
+        }
+        if end < STEM {
+            hash = hash::byte(hash, byte.to_ascii_lowercase());
+        }
+        end += 1;
+    }
+    (end > 0).then_some((end, hash))
 }
 
 /// Where the word at the beginning of a text ends.
