@@ -21,7 +21,7 @@ const CANNOT: [u64; 3] = [
     hash::word("cant"),
 ];
 /// The end of a line.
-pub(super) const LINE: &str = "\u{b6}";
+const LINE: &str = "\u{b6}";
 
 /// A word or a concept.
 #[derive(Debug, Clone, Copy)]
