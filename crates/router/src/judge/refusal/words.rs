@@ -42,14 +42,9 @@ impl<'a> Symbol<'a> {
 
     /// A word of the text.
     fn word(text: &'a str) -> Self {
-        let mut hash = hash::NONE;
-        for byte in text.bytes().take(STEM) {
-            if !byte.is_ascii() {
-                hash = hash::word(&stem(text));
-                break;
-            }
-            hash = hash::byte(hash, byte.to_ascii_lowercase());
-        }
+        let hash = stem(text).fold(hash::NONE, |hash, char| {
+            char.encode_utf8(&mut [0; 4]).bytes().fold(hash, hash::byte)
+        });
         Self { text, hash }
     }
 
@@ -59,7 +54,7 @@ impl<'a> Symbol<'a> {
         if named {
             self.text.to_owned()
         } else {
-            stem(self.text)
+            stem(self.text).collect()
         }
     }
 
@@ -75,11 +70,8 @@ impl<'a> Symbol<'a> {
 }
 
 /// The letters that count, in lower case.
-fn stem(text: &str) -> String {
-    text.chars()
-        .flat_map(char::to_lowercase)
-        .take(STEM)
-        .collect()
+fn stem(text: &str) -> impl Iterator<Item = char> {
+    text.chars().flat_map(char::to_lowercase).take(STEM)
 }
 
 /// The words of a head in order, between a `^` and a `$`.
@@ -104,7 +96,7 @@ pub(super) fn words(head: &str) -> Vec<Symbol<'_>> {
             }
             rest = after;
         } else if stands_alone(char) {
-            words.push(Symbol::word(this));
+            words.push(Symbol::fixed(this));
             rest = after;
         } else if char.is_alphanumeric() {
             let (word, after) = rest.split_at(word_end(rest));
