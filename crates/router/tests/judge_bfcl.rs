@@ -1,4 +1,8 @@
 //! The functions and the possible answers of BFCL v4, and the same answers made wrong. Says so and passes where it is absent.
+//!
+//! The possible answers that are not right here break the data's own schemas: words outside of an `enum` ("dontcare", "N/A"),
+//! `True` where the schema wants the text "True", required fields that the answer leaves out. Python's `jsonschema` finds
+//! the same ones. In BFCL's own checker they pass, because it compares values and reads no `enum`.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic)]
 
 use serde_json::{Map, Value, json};
@@ -58,14 +62,19 @@ fn tools(functions: &[Value]) -> Value {
     all.map(|one| json!({"type": "function", "function": {"name": one["name"], "description": one["description"], "parameters": normal(&one["parameters"])}})).collect()
 }
 
-/// The first answer of every choice; the empty string stands for "may be left out", and so does null, Python's `None`.
-fn chosen(choices: &Map<String, Value>) -> Map<String, Value> {
+/// The first answer of every choice; the empty string stands for "may be left out", and so does null, Python's `None`. For a
+/// field that may not be left out, the empty string is the answer.
+fn chosen(choices: &Map<String, Value>, required: &[&str]) -> Map<String, Value> {
     let mut out = Map::new();
     for (name, options) in choices {
         let said = |option: &&Value| option.as_str() != Some("") && !option.is_null();
         match options {
             Value::Array(options) => {
-                if let Some(option) = options.iter().find(said) {
+                let option = options.iter().find(said).or_else(|| {
+                    let empty = options.iter().find(|option| option.is_string());
+                    empty.filter(|_| required.contains(&name.as_str()))
+                });
+                if let Some(option) = option {
                     out.insert(name.clone(), plain(option));
                 }
             }
@@ -79,7 +88,7 @@ fn chosen(choices: &Map<String, Value>) -> Map<String, Value> {
 
 fn plain(option: &Value) -> Value {
     match option {
-        Value::Object(choices) => Value::Object(chosen(choices)),
+        Value::Object(choices) => Value::Object(chosen(choices, &[])),
         Value::Array(items) => items.iter().map(plain).collect(),
         other => other.clone(),
     }
@@ -159,7 +168,18 @@ fn offers_and_answers_of_bfcl() {
             };
             for call in row["ground_truth"].as_array().unwrap() {
                 for (name, choices) in call.as_object().unwrap() {
-                    let arguments = chosen(choices.as_object().unwrap());
+                    let tool = tools
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .find(|tool| tool["function"]["name"] == name.as_str());
+                    let required: Vec<&str> = tool
+                        .and_then(|tool| tool["function"]["parameters"]["required"].as_array())
+                        .into_iter()
+                        .flatten()
+                        .filter_map(Value::as_str)
+                        .collect();
+                    let arguments = chosen(choices.as_object().unwrap(), &required);
                     let text = Value::Object(arguments.clone()).to_string();
                     let said = judged(offered, name, &text);
                     let good = said
@@ -174,22 +194,11 @@ fn offers_and_answers_of_bfcl() {
                     name_kind.add(judged(offered, &format!("{name}_x"), &text).unknown_name == 1);
                     json_kind
                         .add(judged(offered, name, text.trim_end_matches('}')).invalid_json == 1);
-                    let Some(tool) = tools
-                        .as_array()
-                        .unwrap()
-                        .iter()
-                        .find(|tool| tool["function"]["name"] == name.as_str())
-                    else {
+                    let Some(tool) = tool else {
                         continue;
                     };
                     let schema = &tool["function"]["parameters"];
-                    for field in schema["required"]
-                        .as_array()
-                        .into_iter()
-                        .flatten()
-                        .filter_map(Value::as_str)
-                        .take(1)
-                    {
+                    for field in required.iter().copied().take(1) {
                         let mut less = arguments.clone();
                         less.remove(field);
                         missing.add(
