@@ -8,11 +8,15 @@ use crate::piece::Piece;
 use crate::sse::Event;
 use memchr::memmem;
 
+/// Moulds that may break before no other is made: some providers put something new into every chunk.
+const TRIES: u8 = 8;
+
 /// What surrounds the text of an answer's chunks.
 #[derive(Debug, Default)]
 pub(crate) struct Mould {
     /// The chunk before was one of text.
     after_text: bool,
+    broken: u8,
     name: String,
     read: Around,
     written: Around,
@@ -66,7 +70,12 @@ impl Mould {
 
     /// Learns from a chunk that did not fit, what was read of it, and what was written.
     pub(crate) fn learn(&mut self, event: &Event, pieces: &[Piece], written: &[u8]) {
-        self.read = Around::default();
+        if !std::mem::take(&mut self.read).before.is_empty() {
+            self.broken += 1;
+        }
+        if self.broken == TRIES {
+            return;
+        }
         let [Piece::Text(text)] = pieces else {
             self.after_text = false;
             return;

@@ -316,3 +316,64 @@ impl Body for Arriving {
         self.incoming.size_hint()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+
+    /// Gives so many answers on each connection before it closes it, and tells what was asked.
+    async fn upstream(listener: TcpListener, answers: [usize; 2]) -> Vec<String> {
+        let mut asked = Vec::new();
+        for answers in answers {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            for _ in 0..answers {
+                let mut request = Vec::new();
+                while !request.ends_with(b"ask") {
+                    assert!(socket.read_buf(&mut request).await.unwrap() > 0);
+                }
+                asked.push(String::from_utf8(request).unwrap());
+                socket.write_all(ANSWER).await.unwrap();
+            }
+        }
+        asked
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_until_it_is_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let base: Arc<str> = format!("http://{address}/v1/").into();
+        let upstream = tokio::spawn(upstream(listener, [3, 1]));
+        let pool = Pool::new(Duration::from_secs(5)).unwrap();
+        let asking = async {
+            for turn in 0..4 {
+                let mut request = Request::new(Full::from("ask"));
+                *request.method_mut() = http::Method::POST;
+                let answer = pool.send(&base, "/chat", request).await.unwrap();
+                let mut body = answer.into_body();
+                let chunk = body.frame().await.unwrap().unwrap();
+                assert_eq!(chunk.into_data().unwrap(), "hi");
+                if turn == 0 {
+                    body.finish();
+                } else {
+                    assert!(body.frame().await.is_none());
+                }
+                // Until the upstream has closed what it closes.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), asking)
+            .await
+            .unwrap();
+        for asked in upstream.await.unwrap() {
+            assert!(asked.starts_with("POST /v1/chat HTTP/1.1\r\n"), "{asked}");
+            assert!(asked.contains(&format!("host: {address}\r\n")), "{asked}");
+        }
+    }
+}

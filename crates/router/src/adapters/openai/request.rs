@@ -13,7 +13,9 @@ pub(super) fn request(ask: &Ask, target: Target<'_>) -> Result<Outgoing, Unsuppo
     }
     let limit = body.remove("max_tokens").filter(|limit| !limit.is_null());
     if let Some(limit) = limit
-        && body.get("max_completion_tokens").is_none_or(|limit| limit.is_null())
+        && body
+            .get("max_completion_tokens")
+            .is_none_or(|limit| limit.is_null())
     {
         body.insert("max_completion_tokens", limit);
     }

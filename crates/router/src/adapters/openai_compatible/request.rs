@@ -35,9 +35,8 @@ pub(super) fn request(ask: &Ask, target: Target<'_>) -> Result<Outgoing, Unsuppo
     {
         body.insert("max_tokens", limit);
     }
-    let is_developer = |message: &Map<String, Value>| {
-        message.get("role").is_some_and(|role| role == "developer")
-    };
+    let is_developer =
+        |message: &Map<String, Value>| message.get("role").is_some_and(|role| role == "developer");
     change(&mut body, "messages", is_developer, |message| {
         message.insert("role".to_owned(), "system".into());
     });
@@ -113,7 +112,9 @@ pub(in crate::adapters) fn common<'a>(
                 || parts.is_some_and(|parts| parts.iter().any(is_cached))
         },
         |message| {
-            thought.iter().for_each(|field| drop(message.remove(*field)));
+            thought
+                .iter()
+                .for_each(|field| drop(message.remove(*field)));
             if let Some(Value::Array(parts)) = message.get_mut("content") {
                 for part in parts.iter_mut().filter_map(Value::as_object_mut) {
                     part.remove("cache_control");
@@ -134,11 +135,7 @@ fn is_cached(part: &Value) -> bool {
 }
 
 /// With its path and key.
-pub(in crate::adapters) fn outgoing(
-    path: &str,
-    body: &Fields<'_>,
-    target: Target<'_>,
-) -> Outgoing {
+pub(in crate::adapters) fn outgoing(path: &str, body: &Fields<'_>, target: Target<'_>) -> Outgoing {
     let key = if target.key.is_empty() {
         None
     } else {
