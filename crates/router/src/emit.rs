@@ -107,20 +107,14 @@ async fn append(
             }
         };
         tokio::time::timeout(GATHER, full).await.ok();
-        let records: Vec<(u32, Vec<u8>)> = group
-            .iter()
-            .map(|event| {
-                (
-                    journal.partition_for(&event.event_id.0),
-                    writer.write(event),
-                )
-            })
-            .collect();
         let count = group.len() as u64;
-        group.clear();
         loop {
-            // The records are kept until the journal has them; a retry writes the same ids, which count once.
-            match journal.append(records.clone()).await {
+            // The events are kept until the journal has them; a retry writes the same ids, which count once.
+            let records = group.iter().map(|event| {
+                let partition = journal.partition_for(&event.event_id.0);
+                (partition, writer.write(event))
+            });
+            match journal.append(records.collect()).await {
                 Ok(()) => break,
                 Err(
                     error @ (JournalError::Poisoned { .. }
@@ -148,6 +142,7 @@ async fn append(
             tracing::warn!("the journal takes events again");
         }
         state.durable.fetch_add(count, Ordering::Relaxed);
+        group.clear();
     }
     state.durable.load(Ordering::Relaxed)
 }

@@ -10,11 +10,12 @@ use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::passage::Passage;
 use crate::piece::UpstreamError;
+use crate::pool::Pool;
 use crate::relay::Relay;
 use crate::respond::{boxed, end_of_life, json_response, model_json, refused};
 use crate::route::{Named, Routes};
 use crate::settings::Settings;
-use crate::upstream::{self, Answer, Failure, Pool};
+use crate::upstream::{self, Answer, Failure};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
@@ -76,7 +77,7 @@ impl Gateway {
     ) -> Result<Self, rustls::Error> {
         Ok(Self {
             setup: RwLock::new(Arc::new(Setup {
-                pool: upstream::pool(&settings)?,
+                pool: Pool::new(settings.connect_timeout())?,
                 settings: Arc::new(settings),
                 routes,
             })),
@@ -97,7 +98,7 @@ impl Gateway {
         let pool = if now.settings.connect_timeout_ms == settings.connect_timeout_ms {
             now.pool.clone()
         } else {
-            upstream::pool(&settings)?
+            Pool::new(settings.connect_timeout())?
         };
         *self.setup.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Setup {
             settings: Arc::new(settings),

@@ -6,7 +6,8 @@
 //! 2. [`gateway`] takes a place for the event ([`emit`]): without one, the request is refused. From here on a [`meter`] owns
 //!    the request; dropping it, at whatever point, writes the event.
 //! 3. [`keys`] finds the account, [`ask`] checks the body and brings it into one shape.
-//! 4. [`route`] names the endpoints that can answer, in order; [`upstream`] tries them until one begins to answer well.
+//! 4. [`route`] names the endpoints that can answer, in order; [`upstream`] tries them, over the connections of
+//!    [`pool`], until one begins to answer well.
 //! 5. The endpoint's adapter ([`adapters`]) turns its dialect into [`piece`]s. The meter counts them, [`judge`] looks for
 //!    refusals and wrong tool calls.
 //! 6. [`relay`] passes the answer on as it arrives, in the client's words ([`passage`], [`answer`]).
@@ -28,9 +29,11 @@ pub mod judge;
 pub mod keys;
 pub mod meter;
 pub mod metrics;
+mod mould;
 pub mod passage;
 pub mod piece;
 pub mod policy;
+pub mod pool;
 pub mod relay;
 mod respond;
 pub mod route;

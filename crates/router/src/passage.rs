@@ -5,6 +5,7 @@ use crate::adapters::Dialect;
 use crate::answer::{self, Bill, Head, Writer, sse as write_event};
 use crate::ask::{Ask, Operation};
 use crate::meter::Meter;
+use crate::mould::Mould;
 use crate::piece::{Piece, UpstreamError};
 use crate::sse::Event;
 use bytes::Bytes;
@@ -61,6 +62,7 @@ pub struct Voice {
     head: Head,
     include_usage: bool,
     usage_sent: bool,
+    mould: Mould,
 }
 
 impl Voice {
@@ -72,7 +74,14 @@ impl Voice {
             head,
             include_usage: ask.include_usage,
             usage_sent: false,
+            mould: Mould::default(),
         }
+    }
+
+    /// Meters and writes an event that is like the last but for its text. False where it is not: then it is to be decoded.
+    pub fn again(&mut self, event: &Event, meter: &mut Meter, out: &mut Vec<u8>) -> bool {
+        let poured = self.mould.pour(event, out);
+        poured.inspect(|text| meter.piece(text)).is_some()
     }
 
     /// Meters the pieces of one event and appends what the client reads of it.
@@ -92,7 +101,7 @@ impl Voice {
             }
             meter.piece(piece);
         }
-        let data = event.data.trim_ascii();
+        let (data, from) = (event.data.trim_ascii(), out.len());
         match self.passage {
             // Clients parse every event they are given.
             Passage::Chat | Passage::Messages if data.is_empty() => {}
@@ -122,6 +131,7 @@ impl Voice {
                 );
             }
         }
+        self.mould.learn(event, pieces, &out[from..]);
         Ok(())
     }
 
@@ -239,11 +249,24 @@ mod tests {
     use super::*;
     use crate::adapters::adapter;
     use crate::emit::Emitter;
+    use crate::piece::Usage;
     use crate::sse::Parser;
+    use proptest::prelude::*;
+    use serde_json::Value;
     use std::sync::Arc;
 
-    /// What a client reads of a stream that ends well.
+    /// What a client reads of a stream that ends well, and what is billed for it.
     fn spoken(operation: Operation, dialect: Dialect, stream: &str) -> String {
+        said(operation, dialect, stream, true).0
+    }
+
+    /// The same, with or without a look whether an event is like the last.
+    fn said(
+        operation: Operation,
+        dialect: Dialect,
+        stream: &str,
+        moulded: bool,
+    ) -> (String, Usage) {
         let (emitter, _events) = Emitter::piped();
         let mut meter = Meter::start(
             emitter.admit().unwrap(),
@@ -265,13 +288,24 @@ mod tests {
         parser.push(stream.as_bytes(), &mut events).unwrap();
         parser.finish(&mut events).unwrap();
         for event in events {
+            if moulded && voice.again(&event, &mut meter, &mut out) {
+                continue;
+            }
             let mut pieces = Vec::new();
             decoder.event(&event, &mut pieces).unwrap();
             voice.event(&event, &pieces, &mut meter, &mut out).unwrap();
         }
         assert!(decoder.at_end());
+        let usage = meter.bill().usage;
         voice.end(&meter.bill(), &mut out);
-        String::from_utf8(out).unwrap()
+        (String::from_utf8(out).unwrap(), usage)
+    }
+
+    /// The JSON of each event.
+    fn events_of(said: &str) -> Vec<Value> {
+        let data = said.lines().filter_map(|line| line.strip_prefix("data: "));
+        data.map(|data| serde_json::from_str(data).unwrap_or(Value::Null))
+            .collect()
     }
 
     #[test]
@@ -292,5 +326,44 @@ mod tests {
             &format!("event: ping\ndata\n\n{stop}"),
         );
         assert_eq!(out, stop);
+    }
+
+    proptest! {
+        #[test]
+        fn a_mould_changes_nothing(chunks in prop::collection::vec((0..6_usize, 0..9_usize), 0..20)) {
+            let texts = [r#""a""#, r#""x""#, r#""b\n\"c\"""#, r#"" \u00e4\ud83c\udf0a""#, r#""""#, "null", "5", r#"[{"type":"text","text":"d"}]"#, r#""stop""#];
+            let (mut chat, mut messages) = (String::new(), "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"usage\":{\"input_tokens\":3}}}\n\n".to_owned());
+            for (shape, text) in chunks {
+                let text = texts[text];
+                chat += &match shape {
+                    0..=2 => format!("data: {{\"id\":\"x\",\"model\":\"y\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":{text}}}}}]}}\n\n"),
+                    3 => format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"role\":\"assistant\",\"content\":{text}}}}}],\"usage\":null}}\n\n"),
+                    4 => format!("data: {{\"id\":\"x\",\ndata: \"choices\":[{{\"index\":0,\"delta\":{{\"content\":\ndata: {text}}}}}]}}\n\n"),
+                    _ => format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"reasoning\":{text}}}}}]}}\n\n"),
+                };
+                messages += &match shape {
+                    0..=3 => format!("event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":{text}}}}}\n\n"),
+                    4 => "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n".to_owned(),
+                    _ => "event: ping\ndata: {\"type\":\"ping\"}\n\n".to_owned(),
+                };
+            }
+            chat += "data: [DONE]\n\n";
+            messages += "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+            let both = |operation, dialect, stream: &str| (said(operation, dialect, stream, true), said(operation, dialect, stream, false));
+            for (operation, dialect, stream) in [
+                (Operation::Chat, Dialect::Openai, &chat),
+                (Operation::Messages, Dialect::Anthropic, &messages),
+            ] {
+                let (with, without) = both(operation, dialect, stream);
+                prop_assert_eq!(with, without);
+            }
+            for (operation, dialect, stream) in [
+                (Operation::Messages, Dialect::Openai, &chat),
+                (Operation::Chat, Dialect::Anthropic, &messages),
+            ] {
+                let (with, without) = both(operation, dialect, stream);
+                prop_assert_eq!((events_of(&with.0), with.1), (events_of(&without.0), without.1));
+            }
+        }
     }
 }

@@ -19,8 +19,6 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
-/// Turns after which the upstream's connection has handed over what it has: one to hear that there is room, one to fill it.
-const TURNS: u8 = 2;
 /// So many bytes leave even while more are there.
 const FULL: usize = 16 << 10;
 
@@ -40,8 +38,6 @@ pub struct Relay {
     deadline: Instant,
     bytes: usize,
     out: Vec<u8>,
-    /// Turns the upstream's connection has had since the last chunk.
-    asked_again: u8,
     events: Vec<Event>,
     pieces: Vec<Piece>,
 }
@@ -73,7 +69,6 @@ impl Relay {
             deadline,
             bytes: 0,
             out: Vec::with_capacity(4096),
-            asked_again: 0,
             events: Vec::new(),
             pieces: Vec::new(),
         }
@@ -145,8 +140,11 @@ impl Relay {
         let mut events = std::mem::take(&mut self.events);
         let mut step = Step::GoOn;
         for event in events.drain(..) {
-            self.pieces.clear();
             let Some(work) = &mut self.work else { break };
+            if self.voice.again(&event, &mut work.meter, &mut self.out) {
+                continue;
+            }
+            self.pieces.clear();
             if work.stream.decoder.event(&event, &mut self.pieces).is_err() {
                 step = Step::Broke(broke(
                     ErrorKind::Garbage,
@@ -185,16 +183,7 @@ impl Relay {
             Step::Complete => {
                 work.meter.done();
                 self.voice.end(&work.meter.bill(), &mut self.out);
-                // The connection can be used again once the upstream's end is read; it must not be waited for.
-                let mut body = work.stream.body;
-                if !body.is_end_stream() {
-                    tokio::spawn(async move {
-                        let rest = async { while let Some(Ok(_)) = body.frame().await {} };
-                        tokio::time::timeout(Duration::from_secs(1), rest)
-                            .await
-                            .ok();
-                    });
-                }
+                work.stream.body.finish();
             }
             Step::Broke(error) => {
                 work.meter.broke(&error, 200);
@@ -230,13 +219,10 @@ impl Body for Relay {
                 return Poll::Ready(None);
             };
             let step = match Pin::new(&mut work.stream.body).poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    this.asked_again = 0;
-                    match frame.into_data() {
-                        Ok(data) => this.take_in(&data),
-                        Err(_) => Step::GoOn,
-                    }
-                }
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => this.take_in(&data),
+                    Err(_) => Step::GoOn,
+                },
                 Poll::Ready(Some(Err(_))) => Step::Broke(broke(
                     ErrorKind::Connection,
                     "the connection to the provider broke",
@@ -265,16 +251,10 @@ impl Body for Relay {
                         }
                     }
                 }
-                // The connection hands over one chunk at a time. Those that are there already leave in one write, which is
-                // what a chunk costs most; nothing waits for what is not there.
+                // Chunks that are there together leave in one write, which is what a chunk costs most; nothing waits for what
+                // is not there.
                 Poll::Pending if !this.out.is_empty() => {
-                    if this.asked_again >= TURNS {
-                        this.asked_again = 0;
-                        return Poll::Ready(Some(Ok(this.frame())));
-                    }
-                    this.asked_again += 1;
-                    context.waker().wake_by_ref();
-                    return Poll::Pending;
+                    return Poll::Ready(Some(Ok(this.frame())));
                 }
                 Poll::Pending => {
                     ready!(this.quiet.as_mut().poll(context));

@@ -77,6 +77,11 @@ impl Settings {
         Duration::from_secs(self.receive_timeout_s.max(1))
     }
 
+    /// Time until a connection must stand.
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms.max(1))
+    }
+
     /// Time an upstream may be silent.
     pub fn idle_timeout(&self) -> Duration {
         Duration::from_secs(self.idle_timeout_s.max(1))

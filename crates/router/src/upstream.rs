@@ -5,46 +5,17 @@ use crate::adapters::{Decoder, Garbage, Target};
 use crate::ask::Ask;
 use crate::meter::Meter;
 use crate::piece::{ErrorKind, Piece, UpstreamError};
+use crate::pool::{Arriving, Pool};
 use crate::route::Candidate;
 use crate::settings::Settings;
 use crate::sse::{Event, Parser};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::time::{Duration, Instant};
-
-/// The pool of connections to all upstreams.
-pub type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// Longest error body read.
 const ERROR_BYTES: usize = 64 << 10;
-const POOL_IDLE: Duration = Duration::from_secs(60);
-
-/// A pool with the settings' connect timeout.
-///
-/// # Errors
-/// When the TLS library offers none of the protocol versions wanted.
-pub fn pool(settings: &Settings) -> Result<Pool, rustls::Error> {
-    let mut tcp = HttpConnector::new();
-    tcp.set_nodelay(true);
-    tcp.enforce_http(false);
-    tcp.set_connect_timeout(Some(Duration::from_millis(
-        settings.connect_timeout_ms.max(1),
-    )));
-    let connector = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())?
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp);
-    Ok(Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .build(connector))
-}
 
 /// An answer that has begun well.
 pub enum Answer {
@@ -62,7 +33,7 @@ pub enum Answer {
 /// A stream under way.
 pub struct Stream {
     /// The rest.
-    pub body: Incoming,
+    pub body: Arriving,
     /// Cuts bytes into events.
     pub parser: Parser,
     /// Reads events.
@@ -123,23 +94,15 @@ pub async fn attempt(
     };
     let adapter = candidate.reach.adapter;
     let outgoing = adapter.request(ask, target).map_err(Failure::Unsupported)?;
-    let mut request = Request::builder()
-        .method(Method::POST)
-        .uri(format!("{}{}", candidate.reach.base, outgoing.path))
-        .header(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        )
-        .body(Full::new(outgoing.body))
-        .map_err(|_| {
-            error(
-                ErrorKind::Connection,
-                0,
-                "the provider's address is not valid",
-            )
-        })?;
-    request.headers_mut().extend(outgoing.headers);
-    request.headers_mut().insert(
+    let mut request = Request::new(Full::new(outgoing.body));
+    *request.method_mut() = Method::POST;
+    let headers = request.headers_mut();
+    headers.extend(outgoing.headers);
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(
         header::ACCEPT,
         HeaderValue::from_static(if ask.stream {
             "text/event-stream"
@@ -158,7 +121,8 @@ pub async fn attempt(
             "the provider did not begin to answer in time",
         )
     };
-    let response = match tokio::time::timeout(begin, pool.request(request)).await {
+    let sent = pool.send(&candidate.reach.base, &outgoing.path, request);
+    let response = match tokio::time::timeout(begin, sent).await {
         Err(_) => return Err(late().into()),
         Ok(Err(_)) => {
             return Err(error(
@@ -221,7 +185,7 @@ pub async fn attempt(
 
 /// Reads a stream up to its first piece.
 async fn begun(
-    mut body: Incoming,
+    mut body: Arriving,
     mut decoder: Box<dyn Decoder>,
     settings: &Settings,
     meter: &mut Meter,
@@ -291,7 +255,7 @@ async fn begun(
 
 /// A body, up to a limit and with a limit on silence.
 async fn collect(
-    mut body: Incoming,
+    mut body: Arriving,
     limit: usize,
     settings: &Settings,
 ) -> Result<Bytes, UpstreamError> {

@@ -1,29 +1,30 @@
 //! A chat request in OpenAI's present words.
 
-use crate::adapters::openai_compatible::request::{common, outgoing};
+use crate::adapters::openai_compatible::request::{change, common, outgoing};
 use crate::adapters::{Outgoing, Target, Unsupported};
 use crate::ask::{Ask, Operation};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// The request.
 pub(super) fn request(ask: &Ask, target: Target<'_>) -> Result<Outgoing, Unsupported> {
     let mut body = common(ask, target)?;
     if ask.operation == Operation::Embeddings {
-        return Ok(outgoing("/embeddings", body, target));
+        return Ok(outgoing("/embeddings", &body, target));
     }
     let limit = body.remove("max_tokens").filter(|limit| !limit.is_null());
     if let Some(limit) = limit
-        && body.get("max_completion_tokens").is_none_or(Value::is_null)
+        && body
+            .get("max_completion_tokens")
+            .is_none_or(|limit| limit.is_null())
     {
-        body.insert("max_completion_tokens".to_owned(), limit);
+        body.insert("max_completion_tokens", limit);
     }
-    if let Some(Value::Array(messages)) = body.get_mut("messages") {
-        for message in messages.iter_mut().filter_map(Value::as_object_mut) {
-            message.remove("reasoning_content");
-        }
-    }
+    let thought = |message: &Map<String, Value>| message.contains_key("reasoning_content");
+    change(&mut body, "messages", thought, |message| {
+        message.remove("reasoning_content");
+    });
     if ask.stream {
-        let options = body.entry("stream_options").or_insert_with(|| json!({}));
+        let options = body.entry("stream_options").or_default().to_mut();
         match options.as_object_mut() {
             Some(options) => {
                 options.insert("include_usage".to_owned(), true.into());
@@ -33,7 +34,7 @@ pub(super) fn request(ask: &Ask, target: Target<'_>) -> Result<Outgoing, Unsuppo
     } else {
         body.remove("stream_options");
     }
-    Ok(outgoing("/chat/completions", body, target))
+    Ok(outgoing("/chat/completions", &body, target))
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use crate::adapters::chat::{self, Thinking, unsupported};
 use crate::adapters::{Outgoing, Target, Unsupported};
 use crate::ask::{Ask, Operation};
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Fields of OpenAI's own that change nothing in the answer; strict providers refuse them.
 const OPENAI_ONLY: [&str; 8] = [
@@ -21,7 +24,7 @@ const OPENAI_ONLY: [&str; 8] = [
 pub(super) fn request(ask: &Ask, target: Target<'_>) -> Result<Outgoing, Unsupported> {
     let mut body = common(ask, target)?;
     if ask.operation == Operation::Embeddings {
-        return Ok(outgoing("/embeddings", body, target));
+        return Ok(outgoing("/embeddings", &body, target));
     }
     for field in OPENAI_ONLY {
         body.remove(field);
@@ -30,39 +33,63 @@ pub(super) fn request(ask: &Ask, target: Target<'_>) -> Result<Outgoing, Unsuppo
         .remove("max_completion_tokens")
         .filter(|limit| !limit.is_null())
     {
-        body.insert("max_tokens".to_owned(), limit);
+        body.insert("max_tokens", limit);
     }
-    if let Some(Value::Array(messages)) = body.get_mut("messages") {
-        for message in messages {
-            if let Some(role) = message.get_mut("role").filter(|role| *role == "developer") {
-                *role = "system".into();
-            }
-        }
-    }
+    let is_developer =
+        |message: &Map<String, Value>| message.get("role").is_some_and(|role| role == "developer");
+    change(&mut body, "messages", is_developer, |message| {
+        message.insert("role".to_owned(), "system".into());
+    });
     if ask.stream {
-        body.insert("stream_options".to_owned(), json!({"include_usage": true}));
+        let options = json!({"include_usage": true});
+        body.insert("stream_options", Cow::Owned(options));
     }
-    Ok(outgoing("/chat/completions", body, target))
+    Ok(outgoing("/chat/completions", &body, target))
+}
+
+/// The fields of a request on its way out, borrowed from what was asked where nothing about them changes.
+pub(in crate::adapters) type Fields<'a> = BTreeMap<&'a str, Cow<'a, Value>>;
+
+/// Changes those objects of a list that have something to change. Prompts are long and rarely do: the list is copied only then.
+pub(in crate::adapters) fn change(
+    body: &mut Fields<'_>,
+    list: &str,
+    concerns: impl Fn(&Map<String, Value>) -> bool,
+    change: impl Fn(&mut Map<String, Value>),
+) {
+    let Some(list) = body.get_mut(list) else {
+        return;
+    };
+    let mut items = list.as_array().into_iter().flatten();
+    if items.any(|item| item.as_object().is_some_and(&concerns))
+        && let Value::Array(items) = list.to_mut()
+    {
+        let items = items.iter_mut().filter_map(Value::as_object_mut);
+        items.filter(|item| concerns(item)).for_each(change);
+    }
 }
 
 /// What OpenAI and the others have in common: the provider's name of the model, no fields of this router, thinking as
 /// `reasoning_effort`.
-pub(in crate::adapters) fn common(
-    ask: &Ask,
-    target: Target<'_>,
-) -> Result<Map<String, Value>, Unsupported> {
-    let mut body = ask.body.clone();
+pub(in crate::adapters) fn common<'a>(
+    ask: &'a Ask,
+    target: Target<'a>,
+) -> Result<Fields<'a>, Unsupported> {
+    let fields = ask.body.iter();
+    let mut body: Fields<'a> = fields
+        .map(|(name, value)| (name.as_str(), Cow::Borrowed(value)))
+        .collect();
     for field in chat::ROUTER_ONLY {
         body.remove(field);
     }
-    body.insert("model".to_owned(), target.model.into());
+    body.insert("model", Cow::Owned(target.model.into()));
     if ask.operation == Operation::Embeddings {
         return Ok(body);
     }
-    chat::refuse_uncarried(&body)?;
-    let effort = match chat::thinking(&body) {
-        Some(Thinking::Off) => Some("none".to_owned()),
-        Some(Thinking::Effort(effort)) => Some(effort.to_owned()),
+    chat::refuse_uncarried(&ask.body)?;
+    let effort = match chat::thinking(&ask.body) {
+        Some(Thinking::Off) => Some("none"),
+        Some(Thinking::Effort(effort)) => Some(effort),
         Some(Thinking::Tokens(_)) => {
             return Err(unsupported(
                 "reasoning.max_tokens",
@@ -73,34 +100,42 @@ pub(in crate::adapters) fn common(
     };
     body.remove("reasoning");
     if let Some(effort) = effort {
-        body.insert("reasoning_effort".to_owned(), effort.into());
+        body.insert("reasoning_effort", Cow::Owned(effort.into()));
     }
-    if let Some(Value::Array(messages)) = body.get_mut("messages") {
-        for message in messages.iter_mut().filter_map(Value::as_object_mut) {
-            message.remove("reasoning");
-            message.remove("reasoning_details");
+    let thought = ["reasoning", "reasoning_details"];
+    change(
+        &mut body,
+        "messages",
+        |message| {
+            let parts = message.get("content").and_then(Value::as_array);
+            thought.iter().any(|field| message.contains_key(*field))
+                || parts.is_some_and(|parts| parts.iter().any(is_cached))
+        },
+        |message| {
+            thought
+                .iter()
+                .for_each(|field| drop(message.remove(*field)));
             if let Some(Value::Array(parts)) = message.get_mut("content") {
                 for part in parts.iter_mut().filter_map(Value::as_object_mut) {
                     part.remove("cache_control");
                 }
             }
-        }
-    }
-    if let Some(Value::Array(tools)) = body.get_mut("tools") {
-        for tool in tools.iter_mut().filter_map(Value::as_object_mut) {
-            tool.remove("cache_control");
-        }
-    }
-    body.insert("stream".to_owned(), ask.stream.into());
+        },
+    );
+    let is_cached = |tool: &Map<String, Value>| tool.contains_key("cache_control");
+    change(&mut body, "tools", is_cached, |tool| {
+        tool.remove("cache_control");
+    });
+    body.insert("stream", Cow::Owned(ask.stream.into()));
     Ok(body)
 }
 
+fn is_cached(part: &Value) -> bool {
+    part.get("cache_control").is_some()
+}
+
 /// With its path and key.
-pub(in crate::adapters) fn outgoing(
-    path: &str,
-    body: Map<String, Value>,
-    target: Target<'_>,
-) -> Outgoing {
+pub(in crate::adapters) fn outgoing(path: &str, body: &Fields<'_>, target: Target<'_>) -> Outgoing {
     let key = if target.key.is_empty() {
         None
     } else {
@@ -109,7 +144,8 @@ pub(in crate::adapters) fn outgoing(
     Outgoing {
         path: path.to_owned(),
         headers: key.into_iter().collect(),
-        body: chat::bytes(body),
+        // JSON values always are JSON.
+        body: serde_json::to_vec(body).map_or_else(|_| Bytes::new(), Bytes::from),
     }
 }
 
