@@ -10,12 +10,9 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 
-/// Whose key it is.
-///
-/// # Errors
-/// 401 without a key in force.
-pub(crate) fn account(keys: &Keys, headers: &HeaderMap) -> Result<Account, Refusal> {
-    let key = headers
+/// The key that a request brings.
+pub(crate) fn key(headers: &HeaderMap) -> Option<&str> {
+    headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split_once(' '))
@@ -25,8 +22,16 @@ pub(crate) fn account(keys: &Keys, headers: &HeaderMap) -> Result<Account, Refus
             headers
                 .get("x-api-key")
                 .and_then(|value| value.to_str().ok())
-        });
-    let Some(key) = key.filter(|key| !key.is_empty()) else {
+        })
+        .filter(|key| !key.is_empty())
+}
+
+/// Whose key it is.
+///
+/// # Errors
+/// 401 without a key in force.
+pub(crate) fn account(keys: &Keys, headers: &HeaderMap) -> Result<Account, Refusal> {
+    let Some(key) = key(headers) else {
         return Err(Refusal::new(
             401,
             "missing_key",
@@ -37,9 +42,26 @@ pub(crate) fn account(keys: &Keys, headers: &HeaderMap) -> Result<Account, Refus
         Refusal::new(
             401,
             "invalid_key",
-            "this API key is unknown or revoked; `tidemark keys list` shows those in force",
+            "this API key is unknown, revoked or expired; `tidemark keys list` shows those in force",
         )
     })
+}
+
+/// Whether the key may ask for a model.
+///
+/// # Errors
+/// 403 that names the model, but not what else the key may ask: `GET /v1/models` says that to whoever has the key.
+pub(crate) fn may_ask(account: &Account, model: &str) -> Result<(), Refusal> {
+    if account.policy.allows_model(model) {
+        return Ok(());
+    }
+    let message =
+        format!("this key may not ask {model}: GET /v1/models with this key lists what it may");
+    Err(Refusal {
+        param: Some("model".into()),
+        ..Refusal::new(403, "model_not_allowed", message)
+    }
+    .with("model", model))
 }
 
 /// The body, whole, within limits of size and time.

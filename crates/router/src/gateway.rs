@@ -5,7 +5,8 @@ use crate::answer::{self, Head};
 use crate::ask::{Ask, Operation};
 use crate::emit::Emitter;
 use crate::entrance;
-use crate::keys::{Account, Keys};
+use crate::keys::admission::Reading;
+use crate::keys::{Account, Keys, report};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::passage::Passage;
@@ -153,15 +154,16 @@ impl Gateway {
             "/v1/chat/completions" => Operation::Chat,
             "/v1/messages" => Operation::Messages,
             "/v1/embeddings" => Operation::Embeddings,
-            "/v1/models" if head.method == Method::GET => return self.models(),
-            path if path.starts_with("/v1/models/") && head.method == Method::GET => {
-                return self.one_model(&path["/v1/models/".len()..]);
+            path if head.method == Method::GET && is_listed(path) => {
+                return self
+                    .list(path, &head)
+                    .unwrap_or_else(|refusal| refused(&refusal, None, ""));
             }
             _ => {
                 let refusal = Refusal::new(
                     404,
                     "not_found",
-                    "there is nothing at this address; the router answers POST /v1/chat/completions, /v1/messages, /v1/embeddings and GET /v1/models",
+                    "there is nothing at this address; the router answers POST /v1/chat/completions, /v1/messages, /v1/embeddings and GET /v1/models, /v1/key",
                 );
                 return refused(&refusal, None, "");
             }
@@ -195,14 +197,46 @@ impl Gateway {
             Arc::clone(&self.metrics),
         );
         meter.operation(operation.as_str());
-        match self.begin(&setup, operation, head, body, &mut meter).await {
+        let account = self.account(&head);
+        let begun = match &account {
+            Ok(account) => {
+                self.begin(&setup, operation, account, head, body, &mut meter)
+                    .await
+            }
+            Err(refusal) => Err(refusal.clone()),
+        };
+        let mut response = match begun {
             Ok(begun) => self.reply(begun, meter),
             Err(refusal) => {
                 // Says nothing to a meter that already knows of a provider's failure.
                 meter.rejected(refusal.status, refusal.code);
                 refused(&refusal, Some(operation), meter.id())
             }
+        };
+        if let Ok(Account {
+            standing: Some(standing),
+            ..
+        }) = account
+        {
+            let readings = standing.readings();
+            report::tell(&readings, response.headers_mut());
+            report::warnings(&readings).for_each(|met| self.metrics.met(met));
         }
+        response
+    }
+
+    /// Whose request it is.
+    fn account(&self, head: &http::request::Parts) -> Result<Account, Refusal> {
+        match head.extensions.get::<Account>() {
+            Some(account) => Ok(account.clone()),
+            None => entrance::account(&self.keys, &head.headers),
+        }
+    }
+
+    /// A limit has nothing left.
+    fn met(&self, met: &Reading) -> Refusal {
+        self.metrics.met(met);
+        met.into()
     }
 
     /// Everything up to an answer that has begun well.
@@ -210,6 +244,7 @@ impl Gateway {
         &self,
         setup: &Setup,
         operation: Operation,
+        account: &Account,
         head: http::request::Parts,
         body: B,
         meter: &mut Meter,
@@ -217,11 +252,8 @@ impl Gateway {
     where
         B: Body<Data = Bytes> + Send + Unpin,
     {
-        let account = match head.extensions.get::<Account>() {
-            Some(account) => account.clone(),
-            None => entrance::account(&self.keys, &head.headers)?,
-        };
         meter.account(&account.id, entrance::app(&head.headers));
+        meter.admit(account).map_err(|met| self.met(&met))?;
         let body = entrance::receive(&setup.settings, &head.headers, body).await?;
         let ask = entrance::ask(operation, &body)?;
         let session = if ask.session.is_empty() {
@@ -233,6 +265,7 @@ impl Gateway {
         let now = meter.time().to_datetime().unwrap_or_else(Utc::now);
         let named = setup.routes.named(&ask.model)?;
         meter.requested(&ask.model);
+        entrance::may_ask(account, &named.model.id)?;
         setup.routes.in_service(named.model, now)?;
         meter.model(&named.model.id, named.variant);
         if Routes::embeds(named.model) != (operation == Operation::Embeddings) {
@@ -262,7 +295,13 @@ impl Gateway {
         let mut last: Option<UpstreamError> = None;
         let mut unsupported = None;
         let mut tried = 0;
-        for candidate in setup.routes.candidates(&ask, named, now)? {
+        let candidates = setup.routes.candidates(&ask, named, now)?;
+        if let Some(first) = candidates.first() {
+            meter
+                .expect(&ask, first.price)
+                .map_err(|met| self.met(&met))?;
+        }
+        for candidate in candidates {
             if tried >= setup.settings.max_attempts.max(1) || Instant::now() >= deadline {
                 break;
             }
@@ -377,21 +416,51 @@ impl Gateway {
         response
     }
 
-    fn models(&self) -> Response<Reply> {
+    /// What can be asked without a model's work: the models, one of them, and how the key stands.
+    fn list(&self, path: &str, head: &http::request::Parts) -> Result<Response<Reply>, Refusal> {
         let setup = self.setup();
-        let data: Vec<Value> = setup.routes.callable().map(model_json).collect();
-        json_response(
-            200,
+        let account = match entrance::key(&head.headers) {
+            None if path != "/v1/key" => Account::unlimited(""),
+            _ => self.account(head)?,
+        };
+        let json = if let Some(name) = path.strip_prefix("/v1/models/") {
+            let named = setup.routes.named(name)?;
+            entrance::may_ask(&account, &named.model.id)?;
+            setup.routes.in_service(named.model, Utc::now())?;
+            model_json(named.model)
+        } else if path == "/v1/key" {
+            account
+                .standing
+                .as_deref()
+                .map_or(Value::Null, report::key_json)
+        } else {
+            // Reached here and allowed to answer, both of the same endpoint.
+            let answers = |provider: &str| {
+                let mut upstreams = setup.settings.upstreams.iter();
+                account.policy.allows_provider(provider)
+                    && upstreams.any(|upstream| upstream.provider == provider)
+            };
+            let allowed = |model: &&tidemark_catalog::Model| {
+                let mut endpoints = setup.routes.catalog.endpoints_of(&model.id);
+                account.policy.allows_model(&model.id)
+                    && endpoints.any(|endpoint| answers(&endpoint.provider))
+            };
+            let data: Vec<Value> = setup
+                .routes
+                .callable()
+                .filter(allowed)
+                .map(model_json)
+                .collect();
             json!({"object": "list", "data": data})
-                .to_string()
-                .into_bytes(),
-        )
+        };
+        let mut response = json_response(200, json.to_string().into_bytes());
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
     }
+}
 
-    fn one_model(&self, name: &str) -> Response<Reply> {
-        match self.setup().routes.model(name, Utc::now()) {
-            Ok(named) => json_response(200, model_json(named.model).to_string().into_bytes()),
-            Err(refusal) => refused(&refusal, None, ""),
-        }
-    }
+fn is_listed(path: &str) -> bool {
+    path == "/v1/models" || path.starts_with("/v1/models/") || path == "/v1/key"
 }

@@ -5,6 +5,8 @@ use crate::ask::Ask;
 use crate::emit::Place;
 use crate::judge::refusal::RefusalJudge;
 use crate::judge::tools::{ToolChoice, ToolJudge};
+use crate::keys::Account;
+use crate::keys::admission::{Admission, Reading};
 use crate::metrics::Metrics;
 use crate::piece::{ErrorKind, FinishReason, Piece, UpstreamError, Usage};
 use crate::route::Candidate;
@@ -28,6 +30,7 @@ const CHARS_PER_TOKEN: u64 = 4;
 pub struct Meter {
     event: Box<UsageEvent>,
     place: Option<Place>,
+    admission: Option<Admission>,
     stopping: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
     arrived: Instant,
@@ -73,6 +76,7 @@ impl Meter {
                 ..UsageEvent::default()
             }),
             place: Some(place),
+            admission: None,
             stopping,
             metrics,
             arrived: Instant::now(),
@@ -107,6 +111,37 @@ impl Meter {
     pub fn account(&mut self, account: &str, app: String) {
         account.clone_into(&mut self.event.account_id);
         self.event.app = app;
+    }
+
+    /// Lets the request in, as far as the limits of its key and account go.
+    ///
+    /// # Errors
+    /// The limit of which nothing is left.
+    pub fn admit(&mut self, account: &Account) -> Result<(), Reading> {
+        if let Some(standing) = &account.standing {
+            self.admission = Some(standing.admit()?);
+        }
+        Ok(())
+    }
+
+    /// Sets aside, of what limits leave, what the request will likely use at a price.
+    ///
+    /// # Errors
+    /// The limit of which nothing is left.
+    pub fn expect(&mut self, ask: &Ask, price: &Price) -> Result<(), Reading> {
+        let Some(admission) = &mut self.admission else {
+            return Ok(());
+        };
+        let likely = Tokens {
+            prompt: self.prompt_estimate,
+            completion: ask.likely_answer(),
+            ..Tokens::default()
+        };
+        let cost = price.cost(&likely).total();
+        admission.expect(
+            likely.prompt + likely.completion,
+            u64::try_from(cost).unwrap_or(0),
+        )
     }
 
     /// Which API it came in by.
@@ -387,6 +422,13 @@ impl Meter {
                 event.cost_completion_nanousd = cost.completion;
                 event.cost_request_nanousd = cost.request;
                 event.cost_nanousd = cost.total();
+            }
+            if let Some(admission) = &mut self.admission {
+                let known = |n: i64| u64::try_from(n).unwrap_or(0);
+                admission.settle(
+                    known(event.prompt_tokens + event.completion_tokens),
+                    known(event.cost_nanousd),
+                );
             }
         }
         if estimated {

@@ -1,6 +1,7 @@
 //! Figures for Prometheus, in its text format.
 
 use crate::emit::Emitter;
+use crate::keys::admission::Reading;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -22,12 +23,21 @@ struct Tried {
     result: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Met {
+    of: &'static str,
+    unit: &'static str,
+    window: &'static str,
+    kind: &'static str,
+}
+
 /// What the router counts while it runs.
 pub struct Metrics {
     registry: Registry,
     requests: Family<Ended, Counter>,
     attempts: Family<Tried, Counter>,
     turned_away: Counter,
+    limits_met: Family<Met, Counter>,
     overhead: Histogram,
     ttft: Histogram,
     active: AtomicI64,
@@ -41,6 +51,7 @@ impl Default for Metrics {
             requests: Family::default(),
             attempts: Family::default(),
             turned_away: Counter::default(),
+            limits_met: Family::default(),
             overhead: seconds(0.000_05),
             ttft: seconds(0.01),
             active: AtomicI64::new(0),
@@ -60,6 +71,11 @@ impl Default for Metrics {
             "turned_away",
             "Requests refused because no event could be recorded",
             metrics.turned_away.clone(),
+        );
+        registry.register(
+            "limits_met",
+            "Requests refused by a hard limit, and answers that carry the warning of a soft one",
+            metrics.limits_met.clone(),
         );
         registry.register(
             "overhead_seconds",
@@ -87,6 +103,17 @@ impl Metrics {
 
     pub(crate) fn turned_away(&self) {
         self.turned_away.inc();
+    }
+
+    pub(crate) fn met(&self, met: &Reading) {
+        self.limits_met
+            .get_or_create(&Met {
+                of: met.of.as_str(),
+                unit: met.limit.measure.unit(),
+                window: met.limit.window.as_str(),
+                kind: if met.hard { "hard" } else { "soft" },
+            })
+            .inc();
     }
 
     pub(crate) fn began(&self) {

@@ -258,8 +258,8 @@ fn request(event: &UsageEvent) -> Request<Full<Bytes>> {
     if let Ok(app) = http::HeaderValue::from_str(&event.app) {
         request.headers_mut().insert("x-title", app);
     }
-    request.extensions_mut().insert(Account {
-        id: Arc::from(event.account_id.as_str()),
-    });
+    request
+        .extensions_mut()
+        .insert(Account::unlimited(&event.account_id));
     request
 }

@@ -8,7 +8,6 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 use tidemark_bus::Journal;
 use tidemark_catalog::Catalog;
 use tidemark_router::emit::Emitter;
@@ -20,9 +19,6 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
-
-/// How soon a key made or revoked by another process counts.
-const KEYS_EVERY: Duration = Duration::from_millis(500);
 
 /// Threads of the router's own: a commit or a ranking that computes for milliseconds holds no request up.
 pub struct Threads(Option<Runtime>);
@@ -81,15 +77,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let keys = gateway.keys().clone();
-    let watching = tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(KEYS_EVERY).await;
-            if let Err(error) = keys.refresh() {
-                tracing::error!(%error, "the keys could not be read again; those known stay in force");
-            }
-        }
-    });
+    let keeping = tokio::spawn(gateway.keys().clone().keep());
     let handle = {
         let gateway = Arc::clone(&gateway);
         move |request| {
@@ -107,7 +95,7 @@ pub async fn serve(
         gateway.stop();
     };
     let served = server::serve(listener, &settings, handle, stopping).await;
-    watching.abort();
+    keeping.abort();
     Ok(served?)
 }
 

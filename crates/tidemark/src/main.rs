@@ -118,10 +118,10 @@ enum Command {
         #[command(subcommand)]
         command: LakeCommand,
     },
-    /// The API keys of the router.
+    /// The API keys of the router, and what they may use.
     Keys {
         #[command(subcommand)]
-        command: KeysCommand,
+        command: keys::Command,
     },
     /// Checks settings, folders and addresses, and says what to do.
     Doctor,
@@ -140,34 +140,6 @@ enum EventFormat {
 enum PipelinesCommand {
     /// Plans every SQL file and says how its columns merge; needs no services.
     Check,
-}
-
-#[derive(Debug, Subcommand)]
-enum KeysCommand {
-    /// Makes a key for an account and shows it, this once.
-    #[command(
-        after_help = "Examples:\n  tidemark keys create --account acme\n  export OPENAI_API_KEY=$(tidemark keys create --account acme --format text)"
-    )]
-    Create {
-        /// Whose requests it signs.
-        #[arg(long, value_name = "A")]
-        account: String,
-        /// `text` is the key alone.
-        #[arg(long, default_value = "table", value_parser = ["table", "text", "json"])]
-        format: String,
-    },
-    /// Ends a key; a running router takes it no more within a second.
-    #[command(after_help = "Example:\n  tidemark keys revoke 3f9a2c41d07e")]
-    Revoke {
-        /// As `tidemark keys list` shows it.
-        id: String,
-    },
-    /// All keys, without their text.
-    List {
-        /// Output.
-        #[arg(long, value_enum, default_value = "table")]
-        format: Format,
-    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]

@@ -146,8 +146,11 @@ pub async fn run(
     // It holds the gateway, and with it the emitter.
     reloading.abort();
     reloading.await.ok();
+    let keys = gateway.keys().clone();
     drop(gateway);
     emitted.await?;
+    // Every request is settled by now.
+    keys.save()?;
     end.send_replace(true);
     let tally = job.await?.context(
         "the rollup stopped; nothing accepted is lost, start again once the cause is mended",

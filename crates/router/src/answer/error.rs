@@ -93,6 +93,7 @@ pub fn status(kind: ErrorKind) -> u16 {
 fn openai_type(status: u16) -> &'static str {
     match status {
         401 => "authentication_error",
+        402 => "insufficient_quota",
         403 => "permission_error",
         429 => "rate_limit_error",
         400..=499 => "invalid_request_error",
@@ -103,6 +104,7 @@ fn openai_type(status: u16) -> &'static str {
 pub(crate) fn anthropic_type(status: u16) -> &'static str {
     match status {
         401 => "authentication_error",
+        402 => "billing_error",
         403 => "permission_error",
         404 | 410 => "not_found_error",
         413 => "request_too_large",

@@ -50,6 +50,22 @@ pub struct Ask {
     pub offered: Offered,
 }
 
+/// Tokens of an answer whose length nobody states, roughly.
+const USUAL_ANSWER: u64 = 1_000;
+
+impl Ask {
+    /// Tokens that the answer will likely have: a usual answer's, or as many as the client lets it have.
+    pub fn likely_answer(&self) -> u64 {
+        if self.operation == Operation::Embeddings {
+            return 0;
+        }
+        ["max_completion_tokens", "max_tokens"]
+            .iter()
+            .find_map(|name| self.body.get(*name)?.as_u64())
+            .map_or(USUAL_ANSWER, |most| most.min(USUAL_ANSWER))
+    }
+}
+
 /// Why a body is not a request: one sentence, and the field at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
