@@ -5,6 +5,7 @@ use crate::answer::{self, Head};
 use crate::ask::{Ask, Operation};
 use crate::emit::Emitter;
 use crate::entrance;
+use crate::ingest::{Desk, Ingest, Protocol};
 use crate::keys::{Account, Keys};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
@@ -24,7 +25,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Why a body could not be read to its end.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -40,6 +41,7 @@ pub struct Gateway {
     setup: RwLock<Arc<Setup>>,
     keys: Keys,
     emitter: Emitter,
+    ingest: Ingest,
     metrics: Arc<Metrics>,
     stopping: Arc<AtomicBool>,
 }
@@ -82,9 +84,17 @@ impl Gateway {
             })),
             keys,
             emitter,
+            ingest: Ingest::new(None),
             metrics: Arc::default(),
             stopping: Arc::default(),
         })
+    }
+
+    /// Refuses events from elsewhere that the rollup would take for too old.
+    #[must_use]
+    pub fn retaining(mut self, retention: Option<Duration>) -> Self {
+        self.ingest = Ingest::new(retention);
+        self
     }
 
     /// Puts other settings and routes in force for the requests from now on; those under way end as they began.
@@ -148,6 +158,9 @@ impl Gateway {
         B: Body<Data = Bytes> + Send + Unpin,
     {
         let (head, body) = request.into_parts();
+        if let Some(protocol) = Protocol::of(head.uri.path()) {
+            return self.take_in(protocol, head, body).await;
+        }
         let operation = match head.uri.path() {
             "/v1/chat/completions" => Operation::Chat,
             "/v1/messages" => Operation::Messages,
@@ -160,7 +173,7 @@ impl Gateway {
                 let refusal = Refusal::new(
                     404,
                     "not_found",
-                    "there is nothing at this address; the router answers POST /v1/chat/completions, /v1/messages, /v1/embeddings and GET /v1/models",
+                    "there is nothing at this address; the router answers POST /v1/chat/completions, /v1/messages, /v1/embeddings, /v1/events, /v1/traces and GET /v1/models",
                 );
                 return refused(&refusal, None, "");
             }
@@ -202,6 +215,26 @@ impl Gateway {
                 refused(&refusal, Some(operation), meter.id())
             }
         }
+    }
+
+    /// Events from elsewhere.
+    async fn take_in<B>(
+        &self,
+        protocol: Protocol,
+        head: http::request::Parts,
+        body: B,
+    ) -> Response<Reply>
+    where
+        B: Body<Data = Bytes> + Send + Unpin,
+    {
+        let setup = self.setup();
+        let desk = Desk {
+            keys: &self.keys,
+            emitter: &self.emitter,
+            settings: &setup.settings,
+            catalog: &setup.routes.catalog,
+        };
+        self.ingest.answer(protocol, desk, head, body).await
     }
 
     /// Everything up to an answer that has begun well.
