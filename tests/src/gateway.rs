@@ -22,6 +22,8 @@ use tokio::task::JoinHandle;
 pub struct Front {
     /// `http://127.0.0.1:PORT`
     pub url: String,
+    /// The simulated providers' address, without a provider's own path.
+    pub providers: String,
     /// A key of the account `acme`.
     pub key: String,
     /// What the providers did and billed.
@@ -65,6 +67,7 @@ pub async fn front(dir: &Path, script: Script) -> Result<Front> {
     });
     Ok(Front {
         url,
+        providers: format!("http://{address}"),
         key,
         ledger,
         journal,
@@ -75,6 +78,16 @@ pub async fn front(dir: &Path, script: Script) -> Result<Front> {
 }
 
 impl Front {
+    /// Stops everything; how many events the journal in the folder has.
+    ///
+    /// # Errors
+    /// When serving has failed.
+    pub async fn stop(self) -> Result<u64> {
+        self.stop.send_replace(true);
+        self.server.await??;
+        Ok(self.emitted.await?)
+    }
+
     /// Stops everything and returns what came of it: a batch of events.
     ///
     /// # Errors

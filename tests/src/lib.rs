@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `crash` | `TIDEMARK_KILLS=25 TIDEMARK_RANDOM_KILLS=100` |
 //! | `lake_longevity` | `TIDEMARK_COMMITS=5000` |
+//! | `ingest` | `TIDEMARK_INGEST_EVENTS=100000` |
 //! | `golden` | `UPDATE_CASES=1` writes the files in `pipelines/cases` anew |
 
 pub mod cases;

@@ -1,5 +1,5 @@
 //! The official SDKs, unchanged, against the router: chat, streams, tools, structured output, errors, retries, messages; and
-//! one event for every request they made.
+//! one event for every request they made. And OpenTelemetry's SDK, which tells of requests made elsewhere.
 //!
 //! Python and Node are needed; where one is missing the test says so and passes, unless `SDK_TESTS=required`. The packages, with
 //! their versions, are in `tests/sdk`; they go into `~/.cache/tidemark/sdk` once.
@@ -15,7 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use tidemark_catalog::Catalog;
+use tidemark_insight::{Policy, RANKED, RankingQuery, Rankings, register_catalog};
+use tidemark_lake::{EVENTS, Hot};
 use tidemark_sim::providers::Script;
+use tidemark_tests::folder::{Folder, Sizes, rows};
 use tidemark_tests::gateway::front;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk");
@@ -147,6 +150,112 @@ async fn anthropic_for_python() {
         drive(command).await;
     }
 }
+
+/// Spans of OpenTelemetry's instrumentation, in its names of old and of late, with all the content it can be made to send.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn opentelemetry_for_python() {
+    let of_late = [
+        (
+            "OTEL_SEMCONV_STABILITY_OPT_IN",
+            "gen_ai_latest_experimental",
+        ),
+        (CAPTURE, "SPAN_ONLY"),
+    ];
+    for names in [&[(CAPTURE, "true")][..], &of_late] {
+        let Some(mut command) = python("otel_sdk.py") else {
+            return;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let script = Script::demo(&Catalog::builtin().unwrap())
+            .without_faults()
+            .with_speed(0.0);
+        let front = front(dir.path(), script).await.unwrap();
+        command
+            .env("TIDEMARK_URL", &front.url)
+            .env("TIDEMARK_KEY", &front.key)
+            .env("PROVIDERS_URL", &front.providers)
+            .envs(names.iter().copied());
+        let printed = tokio::task::spawn_blocking(move || run(&mut command))
+            .await
+            .unwrap();
+        let seen: serde_json::Value = serde_json::from_str(&printed).unwrap();
+        front.stop().await.unwrap();
+
+        let folder = Folder::open(
+            dir.path(),
+            Sizes {
+                partitions: 4,
+                ..Sizes::default()
+            },
+        )
+        .await
+        .unwrap();
+        folder.worker().unwrap().drain().await.unwrap();
+        let texts = [
+            "source",
+            "outcome",
+            "model",
+            "provider",
+            "app",
+            "finish_reason",
+        ];
+        let numbers = ["prompt_tokens", "completion_tokens", "status", "latency_us"];
+        let events = rows(folder.lake.table(EVENTS).unwrap(), &texts, &numbers)
+            .await
+            .unwrap();
+        let routed = events
+            .iter()
+            .filter(|(texts, _)| texts[0] == "router")
+            .count();
+        assert_eq!(routed, 3, "the router counts what it answers, once");
+        let (mut requests, mut errors, mut tokens) = (0, 0, [0, 0]);
+        for (texts, numbers) in events.iter().filter(|(texts, _)| texts[0] == "ingest:otlp") {
+            assert_eq!(texts[2..5], ["openai/gpt-4o", "openai", "tide-table"]);
+            assert!(numbers[3] > 0);
+            if texts[1] == "ok" {
+                requests += 1;
+                assert_eq!(texts[5], "stop");
+                tokens[0] += numbers[0];
+                tokens[1] += numbers[1];
+            } else {
+                errors += 1;
+                assert_eq!((texts[1].as_str(), numbers[2]), ("error", 429));
+            }
+        }
+        let found = serde_json::json!({"requests": requests, "errors": errors, "prompt": tokens[0], "completion": tokens[1]});
+        assert_eq!(found, seen);
+
+        // And so say the rankings: what went past the router and what went through it, under one name.
+        let through: i64 = events
+            .iter()
+            .filter(|(texts, _)| texts[0] == "router")
+            .map(|(_, numbers)| numbers[0] + numbers[1])
+            .sum();
+        let mut hot = Hot::new(folder.lake.clone(), RANKED.map(str::to_owned).to_vec());
+        let (_, context) = hot.refresh().await.unwrap().unwrap();
+        register_catalog(&context, &Catalog::builtin().unwrap()).unwrap();
+        let policy = Policy {
+            min_accounts: 1,
+            dominance: 1.0,
+            ..Policy::default()
+        };
+        let rankings = Rankings::embedded(policy).unwrap();
+        let query = RankingQuery::of("models");
+        let answer = rankings
+            .answer(&context, chrono::Utc::now(), &query)
+            .await
+            .unwrap();
+        assert_eq!(answer.rows[0].key, "openai/gpt-4o");
+        assert_eq!(answer.rows[0].tokens, tokens[0] + tokens[1] + through);
+        eprintln!(
+            "{seen}, as told by spans; {} tokens ranked",
+            answer.rows[0].tokens
+        );
+    }
+}
+
+/// Makes the instrumentation send prompts and answers too.
+const CAPTURE: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn openai_for_node() {

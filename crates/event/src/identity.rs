@@ -80,7 +80,6 @@ impl EventId {
 
     /// The id of a recorded event: the same source and place in it give the same id, so that replaying adds nothing.
     pub fn derived(ts: Micros, source: &[u8], place: u64) -> Self {
-        let ms = ts.0.max(0) as u64 / 1000;
         let seed = xxhash_rust::xxh64::xxh64(source, 0);
         let mut tail = [0_u8; 10];
         tail[..8]
@@ -88,6 +87,12 @@ impl EventId {
         tail[8..].copy_from_slice(
             &xxhash_rust::xxh64::xxh64(&place.to_be_bytes(), !seed).to_be_bytes()[..2],
         );
+        Self::at(ts, tail)
+    }
+
+    /// The id of an event at `ts` that `tail`, but for six of its bits, tells from others of the same millisecond.
+    pub fn at(ts: Micros, tail: [u8; 10]) -> Self {
+        let ms = ts.0.max(0) as u64 / 1000;
         Self(
             uuid::Builder::from_unix_timestamp_millis(ms, &tail)
                 .into_uuid()

@@ -6,6 +6,7 @@
 
 pub mod encode;
 mod identity;
+pub mod ndjson;
 mod usage;
 
 pub use identity::{EventId, Micros};

@@ -25,11 +25,33 @@ pub struct Limits<'a> {
     pub retention_us: Option<i64>,
 }
 
+/// What speaks against a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Objection {
+    /// Why it may not be counted.
+    pub reason: Reason,
+    /// The column it is about, by its place.
+    pub column: usize,
+}
+
 /// The reason against each row, `None` for those to count. The first objection found is the one given.
 pub fn check(batch: &RecordBatch, limits: Limits<'_>) -> Vec<Option<Reason>> {
+    objections(batch, limits)
+        .into_iter()
+        .map(|objection| objection.map(|objection| objection.reason))
+        .collect()
+}
+
+/// As [`check`], with the column each objection is about: for those who can still mend it.
+pub fn objections(batch: &RecordBatch, limits: Limits<'_>) -> Vec<Option<Objection>> {
     let mut verdict = vec![None; batch.num_rows()];
-    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+    let fields = batch.schema_ref().fields();
+    for (place, (field, column)) in fields.iter().zip(batch.columns()).enumerate() {
         let name = field.name().as_str();
+        let mut verdict = About {
+            verdict: &mut verdict,
+            column: place,
+        };
         if let Some(values) = column.as_primitive_opt::<Int64Type>() {
             let limit = match name {
                 n if n.ends_with("_us") => MAX_DURATION_US,
@@ -48,14 +70,14 @@ pub fn check(batch: &RecordBatch, limits: Limits<'_>) -> Vec<Option<Reason>> {
             if texts.value_data().len() > MAX_TEXT as usize || texts.len() > MAX_TEXT as usize {
                 for (row, ends) in texts.value_offsets().windows(2).enumerate() {
                     if ends[1] - ends[0] > MAX_TEXT {
-                        object(&mut verdict, row, Reason::TextTooLong);
+                        verdict.object(row, Reason::TextTooLong);
                     }
                 }
             }
             if let Some(allowed) = allowed_values(name) {
                 for (row, text) in texts.iter().enumerate() {
                     if !text.is_some_and(|text| allowed.contains(&text)) {
-                        object(&mut verdict, row, Reason::UnknownValue);
+                        verdict.object(row, Reason::UnknownValue);
                     }
                 }
             }
@@ -67,23 +89,34 @@ pub fn check(batch: &RecordBatch, limits: Limits<'_>) -> Vec<Option<Reason>> {
     verdict
 }
 
-fn object(verdict: &mut [Option<Reason>], row: usize, reason: Reason) {
-    verdict[row].get_or_insert(reason);
+/// Objections to one column.
+struct About<'a> {
+    verdict: &'a mut [Option<Objection>],
+    column: usize,
+}
+
+impl About<'_> {
+    fn object(&mut self, row: usize, reason: Reason) {
+        self.verdict[row].get_or_insert(Objection {
+            reason,
+            column: self.column,
+        });
+    }
 }
 
 fn range<T: ArrowNumericType>(
     values: &PrimitiveArray<T>,
     low: T::Native,
     high: T::Native,
-    verdict: &mut [Option<Reason>],
+    verdict: &mut About<'_>,
 ) {
     if min(values).is_none_or(|least| least >= low) && max(values).is_none_or(|most| most <= high) {
         return;
     }
     for (row, value) in values.iter().enumerate() {
         match value {
-            Some(value) if value < low => object(verdict, row, Reason::Negative),
-            Some(value) if value > high => object(verdict, row, Reason::Absurd),
+            Some(value) if value < low => verdict.object(row, Reason::Negative),
+            Some(value) if value > high => verdict.object(row, Reason::Absurd),
             _ => {}
         }
     }
@@ -107,7 +140,11 @@ fn allowed_values(field: &str) -> Option<&'static [&'static str]> {
     }
 }
 
-fn times(batch: &RecordBatch, limits: Limits<'_>, verdict: &mut [Option<Reason>]) {
+fn times(batch: &RecordBatch, limits: Limits<'_>, verdict: &mut [Option<Objection>]) {
+    let mut about = |name: &str, row: usize, reason| {
+        let column = batch.schema_ref().index_of(name).unwrap_or(0);
+        verdict[row].get_or_insert(Objection { reason, column });
+    };
     let Some(ts) = batch
         .column_by_name("ts")
         .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>())
@@ -124,26 +161,26 @@ fn times(batch: &RecordBatch, limits: Limits<'_>, verdict: &mut [Option<Reason>]
         let at = ts.value(row);
         let arrived = limits.arrived.get(row).copied().unwrap_or(i64::MAX);
         if at > arrived.saturating_add(MAX_AHEAD_US) {
-            object(verdict, row, Reason::InTheFuture);
+            about("ts", row, Reason::InTheFuture);
         } else if at < 0
             || limits
                 .retention_us
                 .is_some_and(|retention| at < arrived.saturating_sub(retention))
         {
-            object(verdict, row, Reason::TooOld);
+            about("ts", row, Reason::TooOld);
         }
         let id = ids.value(row);
         let millis = id[..6]
             .iter()
             .fold(0_i64, |ms, byte| (ms << 8) | i64::from(*byte));
         if id[6] >> 4 != 7 || at.saturating_sub(millis * 1000).abs() > ID_TOLERANCE_US {
-            object(verdict, row, Reason::BadEventId);
+            about("event_id", row, Reason::BadEventId);
         }
     }
 }
 
 /// Parts must not exceed their whole.
-fn wholes(batch: &RecordBatch, verdict: &mut [Option<Reason>]) {
+fn wholes(batch: &RecordBatch, verdict: &mut [Option<Objection>]) {
     let column = |name: &str| {
         batch
             .column_by_name(name)
@@ -178,8 +215,9 @@ fn wholes(batch: &RecordBatch, verdict: &mut [Option<Reason>]) {
             true,
         ),
     ];
-    for (whole, parts, exact) in sums {
-        let Some(whole) = column(whole) else { continue };
+    for (name, parts, exact) in sums {
+        let Some(whole) = column(name) else { continue };
+        let place = batch.schema_ref().index_of(name).unwrap_or(0);
         let parts: Vec<_> = parts.iter().filter_map(|part| column(part)).collect();
         for (row, slot) in verdict.iter_mut().enumerate() {
             let sum = parts
@@ -187,14 +225,21 @@ fn wholes(batch: &RecordBatch, verdict: &mut [Option<Reason>]) {
                 .fold(0_i64, |sum, part| sum.saturating_add(part.value(row)));
             let whole = whole.value(row);
             if if exact { sum != whole } else { sum > whole } {
-                slot.get_or_insert(Reason::Inconsistent);
+                slot.get_or_insert(Objection {
+                    reason: Reason::Inconsistent,
+                    column: place,
+                });
             }
         }
     }
 }
 
 /// Nested attempts obey the same limits; an objection falls on the whole event.
-fn attempts(batch: &RecordBatch, verdict: &mut [Option<Reason>]) {
+fn attempts(batch: &RecordBatch, verdict: &mut [Option<Objection>]) {
+    let mut verdict = About {
+        verdict,
+        column: batch.schema_ref().index_of("failed_attempts").unwrap_or(0),
+    };
     let Some(lists) = batch
         .column_by_name("failed_attempts")
         .and_then(|c| c.as_list_opt::<i32>())
@@ -209,7 +254,7 @@ fn attempts(batch: &RecordBatch, verdict: &mut [Option<Reason>]) {
     }
     for (row, ends) in lists.value_offsets().windows(2).enumerate() {
         if ends[1] - ends[0] > 64 {
-            object(verdict, row, Reason::Absurd);
+            verdict.object(row, Reason::Absurd);
         }
         for item in ends[0] as usize..ends[1] as usize {
             for (name, high) in [
@@ -221,8 +266,8 @@ fn attempts(batch: &RecordBatch, verdict: &mut [Option<Reason>]) {
                     .and_then(|c| c.as_primitive_opt::<Int64Type>())
                     .map(|c| c.value(item))
                 {
-                    Some(value) if value < 0 => object(verdict, row, Reason::Negative),
-                    Some(value) if value > high => object(verdict, row, Reason::Absurd),
+                    Some(value) if value < 0 => verdict.object(row, Reason::Negative),
+                    Some(value) if value > high => verdict.object(row, Reason::Absurd),
                     _ => {}
                 }
             }
@@ -232,7 +277,7 @@ fn attempts(batch: &RecordBatch, verdict: &mut [Option<Reason>]) {
                 .filter_map(|c| c.as_string_opt::<i32>())
             {
                 if texts.value_length(item) > MAX_TEXT {
-                    object(verdict, row, Reason::TextTooLong);
+                    verdict.object(row, Reason::TextTooLong);
                 }
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tidemark_bus::{Journal, JournalError};
-use tidemark_event::{UsageEvent, wire};
+use tidemark_event::{EventId, UsageEvent, wire};
 use tokio::sync::mpsc;
 
 /// Requests at work or waiting to be durable, at most.
@@ -24,6 +24,8 @@ const AGAIN: Duration = Duration::from_millis(200);
 pub struct Emitter {
     queue: mpsc::Sender<Box<UsageEvent>>,
     state: Arc<State>,
+    /// None for an emitter without one.
+    journal: Option<Journal>,
 }
 
 #[derive(Default)]
@@ -53,7 +55,8 @@ impl Emitter {
         journal: Journal,
     ) -> Result<(Self, tokio::task::JoinHandle<u64>), wire::SchemaError> {
         let writer = wire::Writer::new()?;
-        let (emitter, events) = Self::piped();
+        let (mut emitter, events) = Self::piped();
+        emitter.journal = Some(journal.clone());
         let task = tokio::spawn(append(journal, writer, events, Arc::clone(&emitter.state)));
         Ok((emitter, task))
     }
@@ -62,7 +65,12 @@ impl Emitter {
     pub fn piped() -> (Self, mpsc::Receiver<Box<UsageEvent>>) {
         let (queue, events) = mpsc::channel(PLACES);
         let state = Arc::default();
-        (Self { queue, state }, events)
+        let emitter = Self {
+            queue,
+            state,
+            journal: None,
+        };
+        (emitter, events)
     }
 
     /// A place for one event; none while the journal takes nothing.
@@ -71,6 +79,23 @@ impl Emitter {
             return None;
         }
         self.queue.clone().try_reserve_owned().ok().map(Place)
+    }
+
+    /// Appends events that were made elsewhere and are written already, all or none, past the queue. Returns when they are
+    /// durable: who sent them keeps them until then.
+    ///
+    /// # Errors
+    /// When the journal does not take them. After a crash some may turn up all the same; sent again, they count once.
+    pub async fn append(&self, events: Vec<(EventId, Vec<u8>)>) -> Result<(), JournalError> {
+        let journal = self.journal.as_ref().ok_or(JournalError::ReadOnly)?;
+        let count = events.len() as u64;
+        let records = events
+            .into_iter()
+            .map(|(id, bytes)| (journal.partition_for(&id.0), bytes))
+            .collect();
+        journal.append(records).await?;
+        self.state.durable.fetch_add(count, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Whether the journal takes events.

@@ -179,6 +179,11 @@ pub(crate) fn app(headers: &HeaderMap) -> String {
         .map(str::to_owned)
         .or_else(host)
         .unwrap_or_default();
+    slug(&name)
+}
+
+/// A name for people as the public slug of an app.
+pub(crate) fn slug(name: &str) -> String {
     let mut slug = String::new();
     for c in name.chars().take(64) {
         if c.is_ascii_alphanumeric() || c == '.' {

@@ -5,6 +5,7 @@ use crate::answer::{self, Head};
 use crate::ask::{Ask, Operation};
 use crate::emit::Emitter;
 use crate::entrance;
+use crate::ingest::{Desk, Ingest, Protocol};
 use crate::keys::admission::Reading;
 use crate::keys::{Account, Keys, report};
 use crate::meter::Meter;
@@ -26,7 +27,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Why a body could not be read to its end.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -42,6 +43,7 @@ pub struct Gateway {
     setup: RwLock<Arc<Setup>>,
     keys: Keys,
     emitter: Emitter,
+    ingest: Ingest,
     metrics: Arc<Metrics>,
     stopping: Arc<AtomicBool>,
 }
@@ -84,9 +86,17 @@ impl Gateway {
             })),
             keys,
             emitter,
+            ingest: Ingest::new(None),
             metrics: Arc::default(),
             stopping: Arc::default(),
         })
+    }
+
+    /// Refuses events from elsewhere that the rollup would take for too old.
+    #[must_use]
+    pub fn retaining(mut self, retention: Option<Duration>) -> Self {
+        self.ingest = Ingest::new(retention);
+        self
     }
 
     /// Puts other settings and routes in force for the requests from now on; those under way end as they began.
@@ -150,6 +160,9 @@ impl Gateway {
         B: Body<Data = Bytes> + Send + Unpin,
     {
         let (head, body) = request.into_parts();
+        if let Some(protocol) = Protocol::of(head.uri.path()) {
+            return self.take_in(protocol, head, body).await;
+        }
         let operation = match head.uri.path() {
             "/v1/chat/completions" => Operation::Chat,
             "/v1/messages" => Operation::Messages,
@@ -163,7 +176,7 @@ impl Gateway {
                 let refusal = Refusal::new(
                     404,
                     "not_found",
-                    "there is nothing at this address; the router answers POST /v1/chat/completions, /v1/messages, /v1/embeddings and GET /v1/models, /v1/key",
+                    "there is nothing at this address; the router answers POST /v1/chat/completions, /v1/messages, /v1/embeddings, /v1/events, /v1/traces and GET /v1/models, /v1/key",
                 );
                 return refused(&refusal, None, "");
             }
@@ -237,6 +250,26 @@ impl Gateway {
     fn met(&self, met: &Reading) -> Refusal {
         self.metrics.met(met);
         met.into()
+    }
+
+    /// Events from elsewhere.
+    async fn take_in<B>(
+        &self,
+        protocol: Protocol,
+        head: http::request::Parts,
+        body: B,
+    ) -> Response<Reply>
+    where
+        B: Body<Data = Bytes> + Send + Unpin,
+    {
+        let setup = self.setup();
+        let desk = Desk {
+            keys: &self.keys,
+            emitter: &self.emitter,
+            settings: &setup.settings,
+            catalog: &setup.routes.catalog,
+        };
+        self.ingest.answer(protocol, desk, head, body).await
     }
 
     /// Everything up to an answer that has begun well.

@@ -12,6 +12,8 @@
 //!    refusals and wrong tool calls.
 //! 6. [`relay`] passes the answer on as it arrives, in the client's words ([`passage`], [`answer`]).
 //!
+//! Events of other gateways come in by a way of their own, in `ingest`.
+//!
 //! # Rules
 //!
 //! - **One request, one event**, also when it is refused, breaks, or the client leaves in the middle.
@@ -25,6 +27,7 @@ pub mod ask;
 pub mod emit;
 pub mod entrance;
 pub mod gateway;
+mod ingest;
 pub mod judge;
 pub mod keys;
 pub mod meter;

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tidemark_rollup::WorkerOptions;
 use tidemark_router::settings::Settings;
 
@@ -59,9 +60,19 @@ impl Default for Config {
 }
 
 /// Environment variables of the prefix that are not settings.
-const NOT_SETTINGS: [&str; 2] = ["TIDEMARK_VOLATILE_PAGE_CACHE", "TIDEMARK_DEMO_EVENTS"];
+const NOT_SETTINGS: [&str; 3] = [
+    "TIDEMARK_VOLATILE_PAGE_CACHE",
+    "TIDEMARK_DEMO_EVENTS",
+    crate::deliver::KEY,
+];
 
 impl Config {
+    /// Events older than this at arrival are refused; `None` takes all.
+    pub fn retention(&self) -> Option<Duration> {
+        (self.retention_days > 0)
+            .then(|| Duration::from_secs(u64::from(self.retention_days) * 86_400))
+    }
+
     /// Reads the settings; `file` must exist if given, `./tidemark.toml` is read if there.
     pub fn load(file: Option<&Path>) -> Result<Self> {
         let text = match file {

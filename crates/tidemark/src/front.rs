@@ -64,7 +64,8 @@ pub fn gateway(
     let _here = handle.enter();
     let (emitter, emitted) = Emitter::start(journal)?;
     let gateway = Gateway::new(config.router.clone(), routes, keys, emitter)
-        .context("TLS cannot be set up")?;
+        .context("TLS cannot be set up")?
+        .retaining(config.retention());
     Ok((Arc::new(gateway), emitted))
 }
 

@@ -56,8 +56,7 @@ impl Instance {
             options: WorkerOptions {
                 commit_interval: Duration::from_millis(config.commit_interval_ms),
                 max_rows: config.max_batch_rows,
-                retention: (config.retention_days > 0)
-                    .then(|| Duration::from_secs(u64::from(config.retention_days) * 86_400)),
+                retention: config.retention(),
                 ..WorkerOptions::default()
             },
             upkeep: upkeep(config),

@@ -1,6 +1,7 @@
 //! The `tidemark` binary: command line, configuration, signals; every part it starts lives in a crate of its own.
 
 mod config;
+mod deliver;
 mod demo;
 mod front;
 mod inspect;
@@ -61,7 +62,7 @@ enum Command {
     },
     /// A recorded trace as usage events, through journal and rollup; returns when all is committed.
     #[command(
-        after_help = "Examples:\n  tidemark replay AzureLLMInferenceTrace_conv.csv --format azure --speed max\n  tidemark replay conversation_trace.jsonl.gz --format mooncake --speed 10 --data-dir try"
+        after_help = "Examples:\n  tidemark replay AzureLLMInferenceTrace_conv.csv --format azure --speed max\n  tidemark replay conversation_trace.jsonl.gz --format mooncake --speed 10 --data-dir try\n  TIDEMARK_API_KEY=sk-tidemark-... tidemark replay events.ndjson --format ndjson --to http://127.0.0.1:8480"
     )]
     Replay {
         /// The trace; gzip is recognised.
@@ -69,6 +70,9 @@ enum Command {
         /// What is in the file: azure, mooncake, servegen or ndjson.
         #[arg(long)]
         format: TraceFormat,
+        /// Into a running instance, by its address, instead of a data folder; the API key is read from TIDEMARK_API_KEY.
+        #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
+        to: Option<String>,
         /// `max`, or so many times the recorded pace.
         #[arg(long, default_value = "max")]
         speed: replay::Speed,
@@ -237,6 +241,7 @@ async fn dispatch(cli: Cli) -> Result<bool> {
         Command::Replay {
             file,
             format,
+            to,
             speed,
             shift_to,
             seed,
@@ -246,7 +251,10 @@ async fn dispatch(cli: Cli) -> Result<bool> {
                 ..ReplayOptions::default()
             };
             options.assignment.seed = seed;
-            replay::run(&config, &file, format, options, speed).await?;
+            match to {
+                Some(to) => deliver::run(&config, &to, &file, format, options, speed).await?,
+                None => replay::run(&config, &file, format, options, speed).await?,
+            }
         }
         Command::Events {
             follow,

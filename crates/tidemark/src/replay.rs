@@ -32,7 +32,7 @@ impl std::str::FromStr for Speed {
 }
 
 /// Events per durable append.
-const GROUP: usize = 4096;
+pub const GROUP: usize = 4096;
 /// Journal entries the rollup may lie behind before reading waits for it.
 const LEAD: u64 = 400_000;
 
@@ -48,11 +48,7 @@ pub async fn run(
     let mut trace = traces::open(file, format, &catalog, options)?;
     let instance = Instance::open(config).await?;
     line(traces::assigned_notice(format));
-    let bar =
-        ProgressBar::with_draw_target(Some(trace.total_bytes()), ProgressDrawTarget::stderr());
-    bar.set_style(ProgressStyle::with_template(
-        "{bar:40} {percent:>3}%  {msg}  {elapsed}",
-    )?);
+    let bar = progress(trace.total_bytes())?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let worker = instance.worker()?;
     let tally = worker.tally();
@@ -128,14 +124,24 @@ pub async fn run(
     Ok(())
 }
 
+/// A bar over the bytes of a trace.
+pub fn progress(bytes: u64) -> Result<ProgressBar> {
+    let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:40} {percent:>3}%  {msg}  {elapsed}",
+    )?);
+    Ok(bar)
+}
+
 /// Keeps the recorded distances between events, scaled.
-struct Pace {
+pub struct Pace {
     speed: Speed,
     start: Option<(Instant, i64)>,
 }
 
 impl Pace {
-    fn new(speed: Speed) -> Self {
+    /// As fast as `speed` says.
+    pub fn new(speed: Speed) -> Self {
         Self { speed, start: None }
     }
 
@@ -150,11 +156,12 @@ impl Pace {
     }
 
     /// Whether what was read so far should be published before this event is due.
-    fn must_wait(&self, event: &UsageEvent) -> bool {
+    pub fn must_wait(&self, event: &UsageEvent) -> bool {
         self.delay(event) > Duration::from_millis(50)
     }
 
-    fn wait(&mut self, event: &UsageEvent) {
+    /// Until the event is due.
+    pub fn wait(&mut self, event: &UsageEvent) {
         if self.start.is_none() {
             self.start = Some((Instant::now(), event.ts.0));
         }

@@ -259,6 +259,16 @@ impl Keys {
         Arc::from(hex(&hash[..16]))
     }
 
+    /// A keyed hash over several parts; it differs from that of any account, whose name has no such length in front.
+    pub(crate) fn keyed_hash(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut hash = Sha256::new().chain_update(self.0.salt);
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        hash.finalize().into()
+    }
+
     fn now(&self) -> DateTime<Utc> {
         (self.0.clock)()
     }

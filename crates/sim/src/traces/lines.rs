@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use xxhash_rust::xxh64::Xxh64;
 
 /// A line over this is an error of that line and is skipped without being held.
-pub(crate) const MAX_LINE_BYTES: usize = 10 << 20;
+pub(crate) use tidemark_event::ndjson::MAX_LINE_BYTES;
 
 const GZIP: [u8; 2] = [0x1F, 0x8B];
 const BOM: &[u8] = b"\xEF\xBB\xBF";
