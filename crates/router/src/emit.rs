@@ -87,6 +87,9 @@ impl Emitter {
     /// # Errors
     /// When the journal does not take them. After a crash some may turn up all the same; sent again, they count once.
     pub async fn append(&self, events: Vec<(EventId, Vec<u8>)>) -> Result<(), JournalError> {
+        if events.is_empty() {
+            return Ok(());
+        }
         let journal = self.journal.as_ref().ok_or(JournalError::ReadOnly)?;
         let count = events.len() as u64;
         let records = events

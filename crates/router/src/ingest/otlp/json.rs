@@ -110,20 +110,24 @@ impl Number<'_> {
     }
 }
 
-fn open<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, Unreadable> {
-    serde_json::from_str(raw.get()).map_err(|_| Unreadable)
+/// Opens an object. Serde would take a list for a struct too.
+fn open<'a, T: Deserialize<'a>>(object: &'a str) -> Result<T, Unreadable> {
+    if !object.trim_ascii_start().starts_with('{') {
+        return Err(Unreadable);
+    }
+    serde_json::from_str(object).map_err(|_| Unreadable)
 }
 
 /// Shows every span of an `ExportTraceServiceRequest`.
 pub(super) fn read(body: &[u8], spans: &mut Spans<'_>) -> Result<(), Unreadable> {
-    let request: Request<'_> = serde_json::from_slice(body).map_err(|_| Unreadable)?;
+    let request: Request<'_> = open(std::str::from_utf8(body).map_err(|_| Unreadable)?)?;
     for raw in request.resource_spans.unwrap_or_default() {
-        let from_one: ResourceSpans<'_> = open(raw)?;
+        let from_one: ResourceSpans<'_> = open(raw.get())?;
         let mut resource = Facts::default();
         let attributes = from_one.resource.and_then(|resource| resource.attributes);
         note(attributes, &mut resource)?;
         for raw in from_one.scope_spans.unwrap_or_default() {
-            let scope: ScopeSpans<'_> = open(raw)?;
+            let scope: ScopeSpans<'_> = open(raw.get())?;
             for raw in scope.spans.unwrap_or_default() {
                 spans(&span(raw)?, &resource);
             }
@@ -133,7 +137,7 @@ pub(super) fn read(body: &[u8], spans: &mut Spans<'_>) -> Result<(), Unreadable>
 }
 
 fn span(raw: &RawValue) -> Result<Span<'_>, Unreadable> {
-    let json: JsonSpan<'_> = open(raw)?;
+    let json: JsonSpan<'_> = open(raw.get())?;
     let nanos = |number: Option<Number<'_>>| -> Result<u64, Unreadable> {
         let value = number.map_or(Ok(0), Number::value)?;
         u64::try_from(value).map_err(|_| Unreadable)
@@ -162,9 +166,9 @@ fn span(raw: &RawValue) -> Result<Span<'_>, Unreadable> {
 
 fn note<'a>(attributes: List<'a>, facts: &mut Facts<'a>) -> Result<(), Unreadable> {
     for raw in attributes.unwrap_or_default() {
-        let pair: KeyValue<'a> = open(raw)?;
+        let pair: KeyValue<'a> = open(raw.get())?;
         if let (Some(slot), Some(value)) = (Facts::slot(&pair.key), pair.value)
-            && let Some(value) = any_value(open(value)?)?
+            && let Some(value) = any_value(open(value.get())?)?
         {
             facts.note(slot, value);
         }
@@ -182,7 +186,7 @@ fn any_value(any: AnyValue<'_>) -> Result<Option<Value<'_>>, Unreadable> {
     }
     if let Some(items) = any.array_value {
         for raw in items.values.unwrap_or_default() {
-            let item: AnyValue<'_> = open(raw)?;
+            let item: AnyValue<'_> = open(raw.get())?;
             if let Some(text) = item.string_value {
                 return Ok(Some(Value::Text(text)));
             }

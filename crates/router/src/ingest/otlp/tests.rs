@@ -6,8 +6,8 @@ mod message;
 
 use super::*;
 use message::{Any, ExportTraceServiceRequest, ExportTraceServiceResponse, pairs, text, texts};
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 use tidemark_event::UsageEvent;
 
 const CANARY: &str = "canary prompt 7f3a";
