@@ -89,10 +89,10 @@ pub async fn attempt(
 ) -> Result<Answer, Failure> {
     let target = Target {
         model: &candidate.endpoint.upstream,
-        max_output: candidate.model.max_output,
-        key: &candidate.reach.key,
+        max_output: candidate.lane.max_output,
+        key: &candidate.lane.reach.key,
     };
-    let adapter = candidate.reach.adapter;
+    let adapter = candidate.lane.reach.adapter;
     let outgoing = adapter.request(ask, target).map_err(Failure::Unsupported)?;
     let mut request = Request::new(Full::new(outgoing.body));
     *request.method_mut() = Method::POST;
@@ -121,7 +121,7 @@ pub async fn attempt(
             "the provider did not begin to answer in time",
         )
     };
-    let sent = pool.send(&candidate.reach.base, &outgoing.path, request);
+    let sent = pool.send(&candidate.lane.reach.base, &outgoing.path, request);
     let response = match tokio::time::timeout(begin, sent).await {
         Err(_) => return Err(late().into()),
         Ok(Err(_)) => {

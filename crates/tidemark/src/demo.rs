@@ -229,7 +229,8 @@ fn request(event: &UsageEvent) -> Request<Full<Bytes>> {
     let tokens = event.prompt_tokens.clamp(1, LIVE_PROMPT) as usize;
     let prompt = "tide ".repeat(tokens * 4 / 5 + 1);
     let model = match event.variant.as_str() {
-        "" => event.model.clone(),
+        // No endpoint of the catalog is free: such a request would only be refused.
+        "" | "free" => event.model.clone(),
         variant => format!("{}:{variant}", event.model),
     };
     let mut body = json!({

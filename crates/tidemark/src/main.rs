@@ -10,6 +10,7 @@ mod keys;
 mod output;
 mod reload;
 mod replay;
+mod route;
 mod up;
 
 use anyhow::Result;
@@ -127,6 +128,11 @@ enum Command {
         #[command(subcommand)]
         command: keys::Command,
     },
+    /// How requests are routed.
+    Route {
+        #[command(subcommand)]
+        command: RouteCommand,
+    },
     /// Checks settings, folders and addresses, and says what to do.
     Doctor,
 }
@@ -144,6 +150,15 @@ enum EventFormat {
 enum PipelinesCommand {
     /// Plans every SQL file and says how its columns merge; needs no services.
     Check,
+}
+
+#[derive(Debug, Subcommand)]
+enum RouteCommand {
+    /// Which lanes a request could take, in which order, and why not the others; sends nothing. Exit code 1 when none is left.
+    #[command(
+        after_help = "Examples:\n  tidemark route explain --body request.json\n  echo '{\"model\": \"openai/gpt-4o:floor\", \"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}' | tidemark route explain --body - --format json"
+    )]
+    Explain(route::Explain),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
@@ -281,6 +296,9 @@ async fn dispatch(cli: Cli) -> Result<bool> {
             inspect::lake_upkeep(&config, command == LakeCommand::Vacuum).await?
         }
         Command::Keys { command } => keys::run(&config, command)?,
+        Command::Route {
+            command: RouteCommand::Explain(explain),
+        } => return route::explain(&config, &explain),
         Command::Doctor => return inspect::doctor(&config).await,
     }
     Ok(true)

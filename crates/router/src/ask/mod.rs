@@ -64,6 +64,12 @@ impl Ask {
             .find_map(|name| self.body.get(*name)?.as_u64())
             .map_or(USUAL_ANSWER, |most| most.min(USUAL_ANSWER))
     }
+
+    /// A field that steers the router, whichever API the body is of.
+    pub fn field(&self, name: &str) -> Option<&Value> {
+        let in_messages = || self.messages_body.as_ref()?.get(name);
+        self.body.get(name).or_else(in_messages)
+    }
 }
 
 /// Why a body is not a request: one sentence, and the field at fault.
