@@ -12,9 +12,11 @@ use crate::passage::Passage;
 use crate::piece::UpstreamError;
 use crate::relay::Relay;
 use crate::respond::{boxed, end_of_life, json_response, model_json, refused};
+use crate::route::observed::Statistics;
 use crate::route::{Named, Routes};
 use crate::settings::Settings;
 use crate::upstream::{self, Answer, Failure, Pool};
+use crate::veil;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
@@ -42,6 +44,7 @@ pub struct Gateway {
     emitter: Emitter,
     metrics: Arc<Metrics>,
     stopping: Arc<AtomicBool>,
+    observed: RwLock<Arc<Statistics>>,
 }
 
 /// What a reload replaces. A request keeps to its end the one it began with.
@@ -84,7 +87,21 @@ impl Gateway {
             emitter,
             metrics: Arc::default(),
             stopping: Arc::default(),
+            observed: RwLock::default(),
         })
+    }
+
+    /// Takes in what everyone's traffic says of the endpoints.
+    pub fn learn(&self, statistics: Statistics) {
+        *self
+            .observed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(statistics);
+    }
+
+    /// What was learned last.
+    pub fn observed(&self) -> Arc<Statistics> {
+        Arc::clone(&self.observed.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Puts other settings and routes in force for the requests from now on; those under way end as they began.
@@ -230,7 +247,7 @@ impl Gateway {
         };
         meter.asked(&ask, session);
         let now = meter.time().to_datetime().unwrap_or_else(Utc::now);
-        let named = setup.routes.named(&ask.model)?;
+        let named = setup.routes.named(&ask.model, now)?;
         meter.requested(&ask.model);
         setup.routes.in_service(named.model, now)?;
         meter.model(&named.model.id, named.variant);
@@ -265,7 +282,7 @@ impl Gateway {
             if tried >= setup.settings.max_attempts.max(1) || Instant::now() >= deadline {
                 break;
             }
-            let provider = &candidate.endpoint.provider;
+            let provider = veil::provider(candidate.model, candidate.endpoint);
             match upstream::attempt(
                 &setup.pool,
                 &setup.settings,
@@ -286,10 +303,13 @@ impl Gateway {
                         head: Head {
                             id: meter.id().to_owned(),
                             model: candidate.model.id.clone(),
-                            provider: provider.clone(),
+                            provider: provider.to_owned(),
                             created: now.timestamp(),
                         },
-                        passage: Passage::between(ask.operation, candidate.reach.dialect),
+                        passage: veil::passage(
+                            candidate.model,
+                            Passage::between(ask.operation, candidate.reach.dialect),
+                        ),
                         ask,
                         answer,
                         lifecycle,
@@ -321,14 +341,19 @@ impl Gateway {
         }
         Err(match (last, unsupported) {
             (Some(mut error), _) => {
-                error.message = answer::echo::without(&error.message, &ask);
+                error.message = veil::sentence(named.model, &error)
+                    .unwrap_or_else(|| answer::echo::without(&error.message, &ask));
                 let refusal = Refusal::from(&error).with("attempts", tried);
                 meter.broke(&error, refusal.status);
                 refusal
             }
             (None, Some(what)) => Refusal {
                 param: Some(what.param),
-                ..Refusal::new(400, "unsupported", what.message)
+                ..Refusal::new(
+                    400,
+                    "unsupported",
+                    veil::unsupported(named.model, what.message),
+                )
             },
             (None, None) => Refusal::new(503, "no_endpoint", "no provider could be tried"),
         })
@@ -378,7 +403,7 @@ impl Gateway {
 
     fn models(&self) -> Response<Reply> {
         let setup = self.setup();
-        let data: Vec<Value> = setup.routes.callable().map(model_json).collect();
+        let data: Vec<Value> = setup.routes.callable(Utc::now()).map(model_json).collect();
         json_response(
             200,
             json!({"object": "list", "data": data})

@@ -6,6 +6,7 @@ use crate::adapters::{Adapter, Dialect, adapter};
 use crate::answer::error::Refusal;
 use crate::ask::Ask;
 use crate::settings::{Settings, Upstream};
+use crate::veil;
 use chrono::{DateTime, Utc};
 use http::Uri;
 use serde_json::Value;
@@ -99,7 +100,8 @@ impl Routes {
             reach.insert(provider, reach_of(upstream)?);
         }
         let mut by_slug: HashMap<String, Option<String>> = HashMap::new();
-        for model in catalog.models() {
+        let aliases = catalog.aliases().iter().map(|alias| &alias.face);
+        for model in catalog.models().iter().chain(aliases) {
             // A slug that two authors use names neither.
             by_slug
                 .entry(model.slug().to_owned())
@@ -114,14 +116,17 @@ impl Routes {
     }
 
     /// The model of a name, served or not, and the variant asked for: `author/slug`, or a slug that only one author uses, with
-    /// or without a variant.
+    /// or without a variant. An alias that is revealed names the model behind it.
     ///
     /// # Errors
     /// 404 with near matches.
-    pub fn named(&self, name: &str) -> Result<Named<'_>, Refusal> {
+    pub fn named(&self, name: &str, now: DateTime<Utc>) -> Result<Named<'_>, Refusal> {
         let (id, variant) = variant(name);
-        let by_slug = || self.catalog.model(self.by_slug.get(id)?.as_deref()?);
-        if let Some(model) = self.catalog.model(id).or_else(by_slug) {
+        let by_slug = || {
+            let id = self.by_slug.get(id)?.as_deref()?;
+            self.catalog.model_named(id, now)
+        };
+        if let Some(model) = self.catalog.model_named(id, now).or_else(by_slug) {
             return Ok(Named { model, variant });
         }
         let near = self.catalog.nearest(id, 3);
@@ -149,7 +154,7 @@ impl Routes {
     /// # Errors
     /// As [`Routes::named`] and [`Routes::in_service`].
     pub fn model(&self, name: &str, now: DateTime<Utc>) -> Result<Named<'_>, Refusal> {
-        let named = self.named(name)?;
+        let named = self.named(name, now)?;
         self.in_service(named.model, now)?;
         Ok(named)
     }
@@ -213,12 +218,13 @@ impl Routes {
                 .unwrap_or_default()
         };
         let (order, only, ignore) = (list("order"), list("only"), list("ignore"));
+        veil::check(named.model, &ignore)?;
         let mut found: Vec<Candidate<'a>> = self
             .catalog
             .endpoints_of(&named.model.id)
             .filter(|endpoint| {
-                (only.is_empty() || only.contains(&endpoint.provider.as_str()))
-                    && !ignore.contains(&endpoint.provider.as_str())
+                let provider = veil::provider(named.model, endpoint);
+                (only.is_empty() || only.contains(&provider)) && !ignore.contains(&provider)
             })
             .filter_map(|endpoint| {
                 Some(Candidate {
@@ -254,7 +260,7 @@ impl Routes {
         let place = |candidate: &Candidate<'_>| {
             order
                 .iter()
-                .position(|slug| *slug == candidate.endpoint.provider)
+                .position(|slug| *slug == veil::provider(named.model, candidate.endpoint))
                 .unwrap_or(order.len())
         };
         found.sort_by_key(|candidate| {
@@ -277,10 +283,9 @@ impl Routes {
     }
 
     /// Models that can be called now.
-    pub fn callable(&self) -> impl Iterator<Item = &Model> {
+    pub fn callable(&self, now: DateTime<Utc>) -> impl Iterator<Item = &Model> {
         self.catalog
-            .models()
-            .iter()
+            .named_models(now)
             .filter(|model| model.status != Status::Retired)
             .filter(|model| {
                 self.catalog
