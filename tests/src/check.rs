@@ -463,4 +463,38 @@ const ROLLUPS: &[Rollup] = &[
             e.failed_attempts.iter().map(row).collect()
         },
     },
+    Rollup {
+        table: "refusals_by_minute",
+        keys: &[
+            "minute",
+            "provider",
+            "endpoint",
+            "model",
+            "region",
+            "simulated",
+        ],
+        values: &["filtered", "declined", "declined_text", "not_ok"],
+        of: |e| {
+            let is = |holds: bool| i64::from(holds);
+            let keys = vec![
+                floor(e.ts.0, MINUTE_US),
+                e.provider.clone(),
+                e.endpoint.clone(),
+                e.model.clone(),
+                e.region.clone(),
+                e.simulated.to_string(),
+            ];
+            let numbers = vec![
+                is(e.refusal == "filtered"),
+                is(e.refusal == "declined"),
+                is(e.refusal == "declined_text"),
+                is(e.outcome != "ok"),
+            ];
+            if e.provider.is_empty() || e.refusal == "none" {
+                Vec::new()
+            } else {
+                vec![(keys, numbers)]
+            }
+        },
+    },
 ];

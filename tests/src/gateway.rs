@@ -28,6 +28,8 @@ pub struct Front {
     pub key: String,
     /// What the providers did and billed.
     pub ledger: Arc<Ledger>,
+    /// The router itself.
+    pub gateway: Arc<Gateway>,
     journal: Journal,
     stop: watch::Sender<bool>,
     server: JoinHandle<io::Result<()>>,
@@ -39,6 +41,14 @@ pub struct Front {
 /// # Errors
 /// When a port, a folder or a setting cannot be used.
 pub async fn front(dir: &Path, script: Script) -> Result<Front> {
+    front_of(dir, script, Arc::new(Catalog::builtin()?)).await
+}
+
+/// The same over a given catalog.
+///
+/// # Errors
+/// When a port, a folder or a setting cannot be used.
+pub async fn front_of(dir: &Path, script: Script, catalog: Arc<Catalog>) -> Result<Front> {
     let (stop, stopped) = watch::channel(false);
     let until = |mut stopped: watch::Receiver<bool>| async move {
         stopped.wait_for(|stop| *stop).await.ok();
@@ -53,14 +63,15 @@ pub async fn front(dir: &Path, script: Script) -> Result<Front> {
     let journal = Journal::open(&dir.join("journal"), JournalOptions::default())?;
     let keys = Keys::open(dir)?;
     let (_, key) = keys.create("acme")?;
-    let routes = Routes::new(Arc::new(Catalog::builtin()?), &settings)?;
+    let routes = Routes::new(catalog, &settings)?;
     let (emitter, emitted) = Emitter::start(journal.clone())?;
     let gateway = Arc::new(Gateway::new(settings.clone(), routes, keys, emitter)?);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
+    let served = Arc::clone(&gateway);
     let server = tokio::spawn(async move {
         let handle = move |request| {
-            let gateway = Arc::clone(&gateway);
+            let gateway = Arc::clone(&served);
             async move { gateway.handle(request).await }
         };
         server::serve(listener, &settings, handle, until(stopped)).await
@@ -70,6 +81,7 @@ pub async fn front(dir: &Path, script: Script) -> Result<Front> {
         providers: format!("http://{address}"),
         key,
         ledger,
+        gateway,
         journal,
         stop,
         server,
@@ -95,6 +107,8 @@ impl Front {
     pub async fn events(self) -> Result<arrow::array::RecordBatch> {
         self.stop.send_replace(true);
         self.server.await??;
+        // It holds the emitter, which ends with it.
+        drop(self.gateway);
         let durable = self.emitted.await?;
         let mut payloads = Vec::new();
         for partition in 0..self.journal.partitions() {

@@ -55,6 +55,20 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "there is nothing at this address")
     }
 
+    pub(crate) fn no_model() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "there is no such model; /api/v1/models lists them",
+        )
+    }
+
+    pub(crate) fn no_provider() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "there is no such provider; /api/v1/providers lists them",
+        )
+    }
+
     pub(crate) fn method_not_allowed() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -82,10 +96,10 @@ impl From<InsightError> for ApiError {
                 allowed,
             } => Self::parameter(name, &problem, allowed),
             internal => {
-                tracing::error!(error = %internal, "a ranking could not be computed");
+                tracing::error!(error = %internal, "an answer could not be computed");
                 Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    "the ranking could not be computed",
+                    "the answer could not be computed",
                 )
             }
         }

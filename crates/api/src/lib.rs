@@ -6,8 +6,11 @@
 //! carries a path, a query plan or anything else from inside: those go to the log.
 
 mod error;
+mod figures;
 mod headers;
+mod health;
 mod json;
+mod listings;
 mod page;
 mod parameters;
 mod template;
@@ -21,20 +24,25 @@ use error::ApiError;
 use parameters::Asked;
 use std::future::Future;
 use std::sync::Arc;
-use tidemark_insight::{Rankings, Snapshot, Source};
+use tidemark_insight::{Rankings, Snapshot, Source, Statistics};
 use tokio::net::TcpListener;
 
 /// What the handlers share.
 #[derive(Clone)]
 pub struct ApiState {
     rankings: Arc<Rankings>,
+    statistics: Arc<Statistics>,
     source: Arc<dyn Source>,
 }
 
 impl ApiState {
-    /// Boards over a source of snapshots.
+    /// Boards and statistics over a source of snapshots.
     pub fn new(rankings: Arc<Rankings>, source: Arc<dyn Source>) -> Self {
-        Self { rankings, source }
+        Self {
+            rankings,
+            statistics: Arc::default(),
+            source,
+        }
     }
 
     fn snapshot(&self) -> Result<Snapshot, ApiError> {
@@ -49,7 +57,16 @@ pub fn router(state: ApiState) -> Router {
         .route("/rankings", get(page::rankings))
         .route("/static/tidemark.css", get(page::stylesheet))
         .route("/static/live.js", get(page::script))
+        .route("/models/{author}/{slug}", get(health::model))
+        .route("/providers/{slug}", get(health::provider))
         .route("/api/v1/rankings/{name}", get(ranking))
+        .route("/api/v1/models", get(listings::models))
+        .route(
+            "/api/v1/models/{author}/{slug}/endpoints",
+            get(listings::endpoints),
+        )
+        .route("/api/v1/providers", get(listings::providers))
+        .route("/api/v1/statistics", get(listings::statistics))
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .fallback(|| async { ApiError::not_found() })

@@ -4,7 +4,7 @@ use crate::error::ApiError;
 use crate::json;
 use crate::parameters::Asked;
 use crate::template::{Html, grouped, short};
-use crate::{ApiState, parameters};
+use crate::{ApiState, health, parameters};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -97,18 +97,18 @@ pub(crate) async fn rankings(
     };
     match written {
         Ok(page) => html(page).into_response(),
-        Err(error) => {
-            let (status, message) = error.parts();
-            (
-                status,
-                html(Html::fill(PROBLEM, &[("message", Html::text(message))])),
-            )
-                .into_response()
-        }
+        Err(error) => problem(&error),
     }
 }
 
-fn html(page: Html) -> impl IntoResponse {
+/// The page that says why there is no other.
+pub(crate) fn problem(error: &ApiError) -> Response {
+    let (status, message) = error.parts();
+    let page = Html::fill(PROBLEM, &[("message", Html::text(message))]);
+    (status, html(page)).into_response()
+}
+
+pub(crate) fn html(page: Html) -> impl IntoResponse {
     (
         [
             (header::CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -156,6 +156,15 @@ async fn write(state: &ApiState, asked: &Asked) -> Result<Html, ApiError> {
             ],
         ));
     }
+    boards.push(Html::fill(
+        BOARD,
+        &[
+            ("id", Html::markup("now")),
+            ("title", Html::markup("Providers now")),
+            ("about", Html::markup("The most tried of the last day. Attempts count for who was tried, so an outage shows here even where requests went on elsewhere.")),
+            ("body", health::board(state, &snapshot).await?),
+        ],
+    ));
     let as_of = snapshot.as_of;
     let policy: &Policy = state.rankings.policy();
     Ok(Html::fill(
@@ -308,7 +317,7 @@ fn percent(part: f64) -> String {
     }
 }
 
-fn empty(reason: Html) -> Html {
+pub(crate) fn empty(reason: Html) -> Html {
     Html::fill(r#"<p class="empty">{{reason}}</p>"#, &[("reason", reason)])
 }
 

@@ -8,6 +8,7 @@
 )]
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -17,7 +18,9 @@ use datafusion::prelude::SessionContext;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use tidemark_api::{ApiState, router, run};
-use tidemark_insight::{ModelRow, Policy, Rankings, Snapshot, Source, register_catalog_rows};
+use tidemark_insight::{
+    Directory, ModelRow, Policy, Rankings, Snapshot, Source, register_catalog_rows,
+};
 use tower::ServiceExt;
 
 struct Shelf(Mutex<Option<Snapshot>>);
@@ -29,7 +32,7 @@ impl Source for Shelf {
 }
 
 /// Twelve accounts on each model, today.
-fn snapshot(version: u64, models: &[(&str, i64)], simulated: bool) -> Snapshot {
+async fn snapshot(version: u64, models: &[(&str, i64)], simulated: bool) -> Snapshot {
     let rows: Vec<(String, &str, i64)> = models
         .iter()
         .flat_map(|(model, tokens)| (0..12).map(move |n| (format!("a{n}"), *model, *tokens)))
@@ -85,12 +88,64 @@ fn snapshot(version: u64, models: &[(&str, i64)], simulated: bool) -> Snapshot {
         open_weights: Some(true),
         country: "FR".to_owned(),
     };
-    register_catalog_rows(&context, [named], [], []).unwrap();
-    Snapshot {
-        version,
-        context,
-        as_of: Utc::now(),
+    for (table, counts, histograms) in [
+        (
+            "endpoints_by_minute",
+            COUNTS,
+            &["ttft_us", "throughput_mtps"][..],
+        ),
+        ("endpoints_by_half_hour", COUNTS, &[]),
+        ("failed_attempts_by_minute", FAILURES, &[]),
+        ("failed_attempts_by_half_hour", FAILURES, &[]),
+        ("refusals_by_half_hour", REFUSALS, &[]),
+    ] {
+        let nothing = RecordBatch::new_empty(Arc::new(rollup(counts, histograms)));
+        context.register_batch(table, nothing).unwrap();
     }
+    let snapshot = Snapshot::publish(version, &context, Arc::default(), Utc::now(), Utc::now());
+    let snapshot = snapshot.await.unwrap();
+    for table in ["catalog_models", "catalog_authors", "catalog_providers"] {
+        snapshot.context.deregister_table(table).unwrap();
+    }
+    register_catalog_rows(&snapshot.context, [named], [], []).unwrap();
+    snapshot
+}
+
+const COUNTS: &[&str] = &[
+    "requests",
+    "attempts_ok",
+    "attempts_failed",
+    "rate_limited",
+    "tool_requests",
+    "tool_requests_ok",
+];
+const FAILURES: &[&str] = &["attempts", "attempts_failed", "rate_limited"];
+const REFUSALS: &[&str] = &["filtered", "declined", "declined_text", "not_ok"];
+
+/// The columns of a rollup of endpoints.
+fn rollup(counts: &[&str], histograms: &[&str]) -> Schema {
+    let minute = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let entries = vec![
+        Field::new("key", DataType::Int32, false),
+        Field::new("value", DataType::Int64, true),
+    ];
+    let entries = Field::new("key_value", DataType::Struct(entries.into()), false);
+    let histogram = DataType::Map(Arc::new(entries), false);
+    let mut fields = vec![Field::new("minute", minute, true)];
+    let names = ["provider", "endpoint", "model", "region"];
+    fields.extend(names.map(|name| Field::new(name, DataType::Utf8, true)));
+    fields.push(Field::new("simulated", DataType::Boolean, true));
+    fields.extend(
+        counts
+            .iter()
+            .map(|name| Field::new(*name, DataType::Int64, true)),
+    );
+    fields.extend(
+        histograms
+            .iter()
+            .map(|name| Field::new(*name, histogram.clone(), true)),
+    );
+    Schema::new(fields)
 }
 
 fn app(snapshot: Option<Snapshot>) -> (Router, Arc<Shelf>) {
@@ -122,17 +177,13 @@ async fn json(app: &Router, path: &str) -> (StatusCode, Value) {
     (status, serde_json::from_str(&body).unwrap())
 }
 
-fn full() -> Option<Snapshot> {
-    Some(snapshot(
-        1,
-        &[("alder/one", 1_000), ("birch/large", 3_000)],
-        false,
-    ))
+async fn full() -> Option<Snapshot> {
+    Some(snapshot(1, &[("alder/one", 1_000), ("birch/large", 3_000)], false).await)
 }
 
 #[tokio::test]
 async fn a_ranking_has_rows_and_says_how_it_came_about() {
-    let (app, _) = app(full());
+    let (app, _) = app(full().await);
     let (status, body) = json(
         &app,
         "/api/v1/rankings/models?period=day&metric=tokens&limit=1",
@@ -172,7 +223,7 @@ async fn a_ranking_has_rows_and_says_how_it_came_about() {
 
 #[tokio::test]
 async fn every_board_metric_and_period_answers() {
-    let (app, _) = app(full());
+    let (app, _) = app(full().await);
     for board in [
         "models",
         "authors",
@@ -209,7 +260,7 @@ async fn every_board_metric_and_period_answers() {
 
 #[tokio::test]
 async fn mistakes_are_named_with_what_is_allowed() {
-    let (app, _) = app(full());
+    let (app, _) = app(full().await);
     for (question, parameter, allowed) in [
         ("period=decade", "period", Some("week")),
         ("metric=love", "metric", Some("capped")),
@@ -273,21 +324,17 @@ async fn errors_show_nothing_from_inside() {
     let broken = Snapshot {
         version: 1,
         context: SessionContext::new(),
+        directory: Directory::default(),
         as_of: Utc::now(),
     };
     let (app, _) = app(Some(broken));
     let (status, body) = json(&app, "/api/v1/rankings/models").await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(
-        body["error"]["message"],
-        "the ranking could not be computed"
-    );
+    assert_eq!(body["error"]["message"], "the answer could not be computed");
     assert_eq!(body["error"]["metadata"], serde_json::json!({}));
     let (status, _, page) = get(&app, "/rankings").await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(
-        page.contains("the ranking could not be computed") && !page.contains("accounts_by_day")
-    );
+    assert!(page.contains("the answer could not be computed") && !page.contains("accounts_by_day"));
 }
 
 #[tokio::test]
@@ -307,30 +354,25 @@ async fn ready_once_there_is_data() {
         get(&app, "/rankings").await.0,
         StatusCode::SERVICE_UNAVAILABLE
     );
-    *shelf.0.lock().unwrap() = full();
+    *shelf.0.lock().unwrap() = full().await;
     assert_eq!(get(&app, "/readyz").await.0, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn new_traffic_moves_the_ranking() {
-    let (app, shelf) = app(full());
+    let (app, shelf) = app(full().await);
     let leader = async || json(&app, "/api/v1/rankings/models").await.1["data"][0]["key"].clone();
     assert_eq!(leader().await, "birch/large");
-    *shelf.0.lock().unwrap() = Some(snapshot(
-        2,
-        &[("alder/one", 9_000), ("birch/large", 3_000)],
-        false,
-    ));
+    *shelf.0.lock().unwrap() =
+        Some(snapshot(2, &[("alder/one", 9_000), ("birch/large", 3_000)], false).await);
     assert_eq!(leader().await, "alder/one");
 }
 
 #[tokio::test]
 async fn the_page_reads_without_a_script() {
-    let (app, _) = app(Some(snapshot(
-        1,
-        &[("alder/one", 1_000), ("birch/<b>", 3_000)],
-        true,
-    )));
+    let (app, _) = app(Some(
+        snapshot(1, &[("alder/one", 1_000), ("birch/<b>", 3_000)], true).await,
+    ));
     let (status, headers, _) = get(&app, "/").await;
     assert_eq!(
         (status, headers[header::LOCATION].to_str().unwrap()),
@@ -381,13 +423,13 @@ async fn the_page_reads_without_a_script() {
 
 #[tokio::test]
 async fn real_traffic_carries_no_notice() {
-    let (app, _) = app(full());
+    let (app, _) = app(full().await);
     assert!(!get(&app, "/rankings").await.2.contains("Simulated traffic"));
 }
 
 #[tokio::test]
 async fn every_response_is_guarded() {
-    let (app, _) = app(full());
+    let (app, _) = app(full().await);
     for path in [
         "/",
         "/rankings",
@@ -413,7 +455,7 @@ async fn every_response_is_guarded() {
 
 #[tokio::test]
 async fn serves_until_told_to_stop() {
-    let (app, _) = app(full());
+    let (app, _) = app(full().await);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -13,6 +13,8 @@ pub enum Kind {
     Model,
     /// `endpoints.toml`
     Endpoint,
+    /// `aliases.toml`
+    Alias,
 }
 
 impl std::fmt::Display for Kind {
@@ -22,6 +24,7 @@ impl std::fmt::Display for Kind {
             Self::Provider => "provider",
             Self::Model => "model",
             Self::Endpoint => "endpoint",
+            Self::Alias => "alias",
         })
     }
 }
@@ -65,6 +68,22 @@ pub enum CatalogError {
         model: String,
         /// Slug of the missing author.
         author: String,
+    },
+    /// A real author or provider has the slug that stands for hidden ones.
+    #[error("{kind} `{slug}` has the slug that is kept for aliases")]
+    Reserved {
+        /// The list at fault.
+        kind: Kind,
+        /// The slug.
+        slug: String,
+    },
+    /// An alias cannot be used. What it stands for is not said: errors end up in logs.
+    #[error("alias `{alias}`: {problem}")]
+    BadAlias {
+        /// Id of the alias.
+        alias: String,
+        /// What is wrong.
+        problem: &'static str,
     },
     /// An endpoint names a provider that is not listed.
     #[error("endpoint `{endpoint}` names the unknown provider `{provider}`")]

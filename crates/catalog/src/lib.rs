@@ -5,6 +5,8 @@
 //! ([`Catalog::from_toml`]). Whatever loads is consistent: every author, provider, model and successor
 //! named by an entry exists, ids are unique, prices are not negative and their dates ascend.
 //!
+//! An [`Alias`] is a name that hides which model answers, until it is revealed ([`Catalog::with_aliases`]).
+//!
 //! Money is integers. A price is in **nano-dollars per million tokens** (`$3` per million is
 //! `3_000_000_000`), a cost in **nano-dollars**. The files state dollars as decimal text, which is parsed
 //! digit by digit: no float is involved anywhere.
@@ -20,6 +22,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod alias;
 mod catalog;
 mod error;
 mod load;
@@ -27,6 +30,7 @@ mod model;
 mod nearest;
 mod price;
 
+pub use alias::{Alias, STEALTH, is_alias};
 pub use catalog::Catalog;
 pub use error::{CatalogError, Kind};
 pub use load::Sources;

@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::alias::STEALTH;
 use crate::catalog::Listed;
 use crate::error::{CatalogError, Kind};
 use crate::model::{Author, DataPolicy, Endpoint, Model, Provider, Quantization};
@@ -110,12 +111,18 @@ struct TierEntry {
 
 pub(crate) fn authors(text: &str) -> Result<Listed<Author>, CatalogError> {
     let file: AuthorFile = parse(Kind::Author, text)?;
-    list(Kind::Author, file.author, |author| &author.slug)
+    unreserved(
+        Kind::Author,
+        list(Kind::Author, file.author, |author| &author.slug)?,
+    )
 }
 
 pub(crate) fn providers(text: &str) -> Result<Listed<Provider>, CatalogError> {
     let file: ProviderFile = parse(Kind::Provider, text)?;
-    list(Kind::Provider, file.provider, |provider| &provider.slug)
+    unreserved(
+        Kind::Provider,
+        list(Kind::Provider, file.provider, |provider| &provider.slug)?,
+    )
 }
 
 pub(crate) fn models(text: &str, authors: &Listed<Author>) -> Result<Listed<Model>, CatalogError> {
@@ -326,7 +333,7 @@ fn nano(endpoint: &str, field: &'static str, text: &str) -> Result<i64, CatalogE
 }
 
 /// The parser's own error carries the whole text along; only place and reason are kept.
-fn parse<T: DeserializeOwned>(kind: Kind, text: &str) -> Result<T, CatalogError> {
+pub(crate) fn parse<T: DeserializeOwned>(kind: Kind, text: &str) -> Result<T, CatalogError> {
     toml::from_str(text).map_err(|error| {
         let before = error
             .span()
@@ -341,7 +348,11 @@ fn parse<T: DeserializeOwned>(kind: Kind, text: &str) -> Result<T, CatalogError>
     })
 }
 
-fn list<T>(kind: Kind, items: Vec<T>, id: impl Fn(&T) -> &str) -> Result<Listed<T>, CatalogError> {
+pub(crate) fn list<T>(
+    kind: Kind,
+    items: Vec<T>,
+    id: impl Fn(&T) -> &str,
+) -> Result<Listed<T>, CatalogError> {
     let mut by_id = HashMap::with_capacity(items.len());
     for (at, item) in items.iter().enumerate() {
         if by_id.insert(id(item).to_owned(), at).is_some() {
@@ -352,6 +363,17 @@ fn list<T>(kind: Kind, items: Vec<T>, id: impl Fn(&T) -> &str) -> Result<Listed<
         }
     }
     Ok(Listed { items, by_id })
+}
+
+/// What is hidden must not be taken for someone's own.
+fn unreserved<T>(kind: Kind, items: Listed<T>) -> Result<Listed<T>, CatalogError> {
+    match items.get(STEALTH) {
+        None => Ok(items),
+        Some(_) => Err(CatalogError::Reserved {
+            kind,
+            slug: STEALTH.to_owned(),
+        }),
+    }
 }
 
 fn expect_id(kind: Kind, id: &str, expected: &str) -> Result<(), CatalogError> {

@@ -4,12 +4,16 @@ use crate::InsightError;
 use arrow::array::{ArrayRef, BooleanArray, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
+use chrono::{DateTime, Utc};
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SessionContext;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tidemark_catalog::Catalog;
+use tidemark_catalog::{Catalog, STEALTH, is_alias};
+
+/// The name of whoever is hidden.
+pub(crate) const UNDISCLOSED: &str = "Stealth";
 
 /// A row of `catalog_models`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,31 +52,46 @@ pub struct ProviderRow {
     pub country: String,
 }
 
-/// Registers the catalog as the tables `catalog_models`, `catalog_authors` and `catalog_providers`.
+/// Registers the catalog as the tables `catalog_models`, `catalog_authors` and `catalog_providers`. Aliases that are a secret at
+/// `now` are models of an author that nothing is known of.
 ///
 /// # Errors
 /// A table of that name cannot be registered.
-pub fn register_catalog(context: &SessionContext, catalog: &Catalog) -> Result<(), InsightError> {
-    let models = catalog.models().iter().map(|model| ModelRow {
+pub(crate) fn register_catalog(
+    context: &SessionContext,
+    catalog: &Catalog,
+    now: DateTime<Utc>,
+) -> Result<(), InsightError> {
+    let models = catalog.named_models(now).map(|model| ModelRow {
         model: model.id.clone(),
         author: model.author.clone(),
         name: model.name.clone(),
-        open_weights: Some(model.open_weights),
+        open_weights: (!is_alias(&model.id)).then_some(model.open_weights),
         country: catalog
             .author(&model.author)
             .map(|author| author.country.clone())
             .unwrap_or_default(),
     });
-    let authors = catalog.authors().iter().map(|author| AuthorRow {
+    let authors = catalog.named_authors(now).map(|author| AuthorRow {
         author: author.slug.clone(),
         name: author.name.clone(),
         country: author.country.clone(),
     });
-    let providers = catalog.providers().iter().map(|provider| ProviderRow {
+    let authors = authors.chain([AuthorRow {
+        author: STEALTH.to_owned(),
+        name: UNDISCLOSED.to_owned(),
+        country: String::new(),
+    }]);
+    let providers = catalog.named_providers(now).map(|provider| ProviderRow {
         provider: provider.slug.clone(),
         name: provider.name.clone(),
         country: provider.country.clone(),
     });
+    let providers = providers.chain([ProviderRow {
+        provider: STEALTH.to_owned(),
+        name: UNDISCLOSED.to_owned(),
+        country: String::new(),
+    }]);
     register_catalog_rows(context, models, authors, providers)
 }
 

@@ -66,9 +66,10 @@ pub(crate) fn totals(batches: &[RecordBatch]) -> Result<Totals, InsightError> {
     })
 }
 
-struct Columns<'a> {
-    file: &'static str,
-    batch: &'a RecordBatch,
+/// The columns of one batch of a file's result.
+pub(crate) struct Columns<'a> {
+    pub(crate) file: &'static str,
+    pub(crate) batch: &'a RecordBatch,
 }
 
 impl Columns<'_> {
@@ -89,32 +90,32 @@ impl Columns<'_> {
         })
     }
 
-    fn integers(&self, name: &str) -> Result<ArrayRef, InsightError> {
+    pub(crate) fn integers(&self, name: &str) -> Result<ArrayRef, InsightError> {
         self.column(name, &DataType::Int64)
     }
 
-    fn reals(&self, name: &str) -> Result<ArrayRef, InsightError> {
+    pub(crate) fn reals(&self, name: &str) -> Result<ArrayRef, InsightError> {
         self.column(name, &DataType::Float64)
     }
 
-    fn texts(&self, name: &str) -> Result<ArrayRef, InsightError> {
+    pub(crate) fn texts(&self, name: &str) -> Result<ArrayRef, InsightError> {
         self.column(name, &DataType::Utf8)
     }
 }
 
-fn integer(column: &ArrayRef, row: usize) -> Option<i64> {
+pub(crate) fn integer(column: &ArrayRef, row: usize) -> Option<i64> {
     column
         .is_valid(row)
         .then(|| column.as_primitive::<Int64Type>().value(row))
 }
 
-fn real(column: &ArrayRef, row: usize) -> Option<f64> {
+pub(crate) fn real(column: &ArrayRef, row: usize) -> Option<f64> {
     column
         .is_valid(row)
         .then(|| column.as_primitive::<Float64Type>().value(row))
 }
 
-fn text(column: &ArrayRef, row: usize) -> String {
+pub(crate) fn text(column: &ArrayRef, row: usize) -> String {
     if column.is_valid(row) {
         column.as_string::<i32>().value(row).to_owned()
     } else {

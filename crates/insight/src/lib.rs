@@ -1,10 +1,13 @@
-//! Rankings over the lake's rollup tables.
+//! Rankings over the lake's rollup tables, and statistics of who serves.
 //!
 //! A ranking's way: a [`Snapshot`] of the lake gives a session in which the rollups and the catalog
-//! ([`register_catalog`]) are tables. [`Rankings`] plans the board's own SQL over them, for example
+//! are tables, each as anyone may see it ([`publish`]). [`Rankings`] plans the board's own SQL over them, for example
 //! `pipelines/rankings/models.sql`, which says for every row which key it counts for. `_accounts.sql`
 //! sums that by key and account, `_fold.sql` ranks the keys, hides small and dominated ones in `other`,
 //! and `_totals.sql` says how much there was in all.
+//!
+//! [`Statistics`] has one file, `pipelines/statistics/measures.sql`, for endpoints, providers and models; the [`Directory`] is what
+//! the catalog says of them.
 //!
 //! No formula is written in Rust: a file added to `pipelines/rankings` is a new leaderboard. Rust
 //! validates the [`RankingQuery`], computes where its window begins, binds the parameters, reads the
@@ -13,19 +16,34 @@
 mod boards;
 mod catalog;
 mod decode;
+mod directory;
 mod error;
+mod measure;
+mod public;
 mod query;
 mod ranking;
 mod rankings;
+mod session;
 mod shape;
 mod source;
+mod statistics;
 
-pub use catalog::{AuthorRow, ModelRow, ProviderRow, register_catalog, register_catalog_rows};
+pub use catalog::{AuthorRow, ModelRow, ProviderRow, register_catalog_rows};
+pub use directory::{Directory, EndpointEntry, ModelEntry, Pricing, ProviderEntry};
 pub use error::InsightError;
+pub use measure::Measure;
+pub use public::publish;
 pub use query::{By, MAX_LIMIT, Metric, Period, Policy, RankingQuery, Window};
 pub use ranking::{Meta, Ranking, Row, Totals};
 pub use rankings::Rankings;
 pub use source::{Snapshot, Source};
+pub use statistics::{ENOUGH_ATTEMPTS, Statistics, Subject, measures};
 
-/// The tables that boards read: what a [`Source`] has to hold beside the catalog.
-pub const RANKED: [&str; 1] = ["accounts_by_day"];
+use tidemark_lake::Held;
+
+/// What boards and statistics read: what a [`Source`] has to hold beside the catalog.
+pub fn held() -> Vec<Held> {
+    let mut held = vec![Held::from("accounts_by_day".to_owned())];
+    held.extend(statistics::held());
+    held
+}

@@ -3,19 +3,15 @@
 use crate::boards::{ACCOUNTS, Boards, FOLD, PLACES, STEPS, TOTALS};
 use crate::query::{By, MAX_LIMIT, Metric, Period, Policy, RankingQuery, Window};
 use crate::ranking::{Meta, Ranking};
+use crate::session::{fresh, plan, text, time};
 use crate::shape::{BOARD, CELLS, IN_ALL, ROWS, VOLUMES, expect_columns};
 use crate::source::Snapshot;
 use crate::{InsightError, decode};
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
-use datafusion::catalog::{
-    CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
-    TableProvider,
-};
-use datafusion::dataframe::DataFrame;
+use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
-use datafusion::execution::context::{SQLOptions, SessionContext};
-use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::context::SessionContext;
 use datafusion::scalar::ScalarValue;
 use std::collections::HashMap;
 use std::path::Path;
@@ -185,7 +181,7 @@ impl Rankings {
         let parameters = self.parameters(query, by, &window);
 
         let volumes = plan(context, &query.ranking, sql, &parameters).await?;
-        let steps = steps_context(context)?;
+        let steps = fresh(context).map_err(InsightError::sql(ACCOUNTS))?;
         register(&steps, VOLUMES_TABLE, volumes.into_view())?;
         // Each step's result is a table for the next: a view would be planned and run again for every mention.
         for (step, result) in [(ACCOUNTS, ACCOUNTS_TABLE), (PLACES, PLACES_TABLE)] {
@@ -242,7 +238,7 @@ impl Rankings {
                 .create_physical_plan()
                 .await
                 .map_err(InsightError::sql(name))?;
-            let steps = steps_context(context)?;
+            let steps = fresh(context).map_err(InsightError::sql(ACCOUNTS))?;
             register(&steps, VOLUMES_TABLE, volumes.into_view())?;
             for (step, columns, result) in [
                 (ACCOUNTS, VOLUMES, Some(ACCOUNTS_TABLE)),
@@ -276,8 +272,6 @@ impl Rankings {
         by: Option<By>,
         window: &Window,
     ) -> Vec<(&'static str, ScalarValue)> {
-        let time = |micros| ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()));
-        let text = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
         let (since, until) = window.bounds();
         vec![
             ("since", time(since)),
@@ -320,43 +314,6 @@ fn compares(sql: &str) -> bool {
 fn mentions(sql: &str, parameter: &str) -> bool {
     sql.lines()
         .any(|line| line.split("--").next().unwrap_or(line).contains(parameter))
-}
-
-/// Plans one file. It can read, and nothing else.
-async fn plan(
-    context: &SessionContext,
-    file: &str,
-    sql: &str,
-    parameters: &[(&'static str, ScalarValue)],
-) -> Result<DataFrame, InsightError> {
-    let reads = SQLOptions::new()
-        .with_allow_ddl(false)
-        .with_allow_dml(false)
-        .with_allow_statements(false);
-    let failed = InsightError::sql(file);
-    let frame = context
-        .sql_with_options(sql, reads)
-        .await
-        .map_err(&failed)?;
-    frame
-        .with_param_values(parameters.to_vec())
-        .map_err(&failed)
-}
-
-/// A session of the same engine, runtime and functions, with no tables: the steps' tables are no one else's business.
-fn steps_context(context: &SessionContext) -> Result<SessionContext, InsightError> {
-    let failed = InsightError::sql(ACCOUNTS);
-    let state = SessionStateBuilder::new_from_existing(context.state())
-        .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
-        .build();
-    let names = state.config_options().catalog.clone();
-    let catalog = MemoryCatalogProvider::new();
-    catalog
-        .register_schema(&names.default_schema, Arc::new(MemorySchemaProvider::new()))
-        .map_err(failed)?;
-    let steps = SessionContext::new_with_state(state);
-    steps.register_catalog(names.default_catalog, Arc::new(catalog));
-    Ok(steps)
 }
 
 fn register(

@@ -1,17 +1,45 @@
 //! Where rankings read from.
 
+use crate::InsightError;
+use crate::directory::Directory;
+use crate::public::publish;
 use chrono::{DateTime, Utc};
 use datafusion::execution::context::SessionContext;
+use std::sync::Arc;
+use tidemark_catalog::Catalog;
 
 /// One consistent state of the lake: all tables at one point.
 #[derive(Clone)]
 pub struct Snapshot {
     /// Grows with every change of the data; equal versions hold equal data.
     pub version: u64,
-    /// The rollup tables by file name, the catalog's tables, and the lake's SQL functions.
+    /// The held tables as anyone may see them, the catalog's tables, and the lake's SQL functions.
     pub context: SessionContext,
+    /// What the catalog says in public.
+    pub directory: Directory,
     /// Everything committed up to here is in it.
     pub as_of: DateTime<Utc>,
+}
+
+impl Snapshot {
+    /// The state of the held tables that anyone may see at `now`.
+    ///
+    /// # Errors
+    /// A table cannot be read or registered.
+    pub async fn publish(
+        version: u64,
+        held: &SessionContext,
+        catalog: Arc<Catalog>,
+        as_of: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, InsightError> {
+        Ok(Self {
+            version,
+            context: publish(held, &catalog, now).await?,
+            directory: Directory::new(catalog),
+            as_of,
+        })
+    }
 }
 
 impl std::fmt::Debug for Snapshot {

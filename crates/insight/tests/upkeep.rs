@@ -14,7 +14,7 @@ use std::sync::Arc;
 use support::{context, now, query, rankings, spread};
 use tidemark_catalog::Catalog;
 use tidemark_insight::{
-    InsightError, Metric, Policy, RankingQuery, Rankings, Snapshot, register_catalog,
+    Directory, InsightError, Metric, Policy, RankingQuery, Rankings, Snapshot, publish,
 };
 
 #[tokio::test]
@@ -24,11 +24,13 @@ async fn an_answer_is_kept_until_the_data_changes() {
         version: 1,
         context: context(&spread("alder/one", 10, 5)),
         as_of: now(),
+        directory: Directory::default(),
     };
     let new = Snapshot {
         version: 2,
         context: context(&spread("alder/one", 10, 6)),
         as_of: now(),
+        directory: Directory::default(),
     };
     let first = rankings
         .answer_cached(&old, &query("models"))
@@ -80,6 +82,7 @@ async fn who_asks_at_the_same_time_shares_one_computation() {
         version: 1,
         context: context(&spread("alder/one", 10, 5)),
         as_of: now(),
+        directory: Directory::default(),
     };
     let asked: Vec<_> = (0..16)
         .map(|_| {
@@ -182,7 +185,7 @@ async fn the_builtin_catalog_names_what_ranks() {
     for table in ["catalog_models", "catalog_authors", "catalog_providers"] {
         tables.deregister_table(table).unwrap();
     }
-    register_catalog(&tables, &catalog).unwrap();
+    let tables = publish(&tables, &catalog, now()).await.unwrap();
     let rankings = rankings(Policy::default());
     let models = rankings
         .answer(&tables, now(), &query("models"))

@@ -6,13 +6,14 @@ use arrow::array::{
     Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
 };
 use arrow::compute::{cast, filter_record_batch};
-use arrow::datatypes::DataType::Timestamp;
+use arrow::datatypes::DataType::{self, Timestamp};
 use arrow::datatypes::TimeUnit::Microsecond;
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{Int64Type, SchemaRef, TimestampMicrosecondType};
+use bytes::Bytes;
 use chrono::{DateTime, NaiveDate};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowPredicateFn, ParquetRecordBatchReaderBuilder, RowFilter};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -122,12 +123,36 @@ pub fn split_by_day(
     Ok(days)
 }
 
-/// Reads a file's rows, all columns or the named ones.
-pub async fn read(
+/// Reads the named columns of a file's rows whose window begins at `since_us` or later. Only the windows of the others are decoded.
+pub async fn read_since(
     store: &dyn ObjectStore,
     path: &str,
-    columns: Option<&[&str]>,
+    columns: &[&str],
+    window: &str,
+    since_us: i64,
 ) -> Result<Vec<RecordBatch>, LakeError> {
+    let builder = open(store, path).await?;
+    let schema = builder.parquet_schema();
+    let mask = ProjectionMask::columns(schema, columns.iter().copied());
+    let recent = ArrowPredicateFn::new(ProjectionMask::columns(schema, [window]), move |rows| {
+        let times = cast(rows.column(0), &DataType::Int64)?;
+        let times = times.as_primitive::<Int64Type>();
+        Ok(times
+            .iter()
+            .map(|time| time.map(|time| time >= since_us))
+            .collect())
+    });
+    Ok(builder
+        .with_projection(mask)
+        .with_row_filter(RowFilter::new(vec![Box::new(recent)]))
+        .build()?
+        .collect::<Result<Vec<_>, _>>()?)
+}
+
+async fn open(
+    store: &dyn ObjectStore,
+    path: &str,
+) -> Result<ParquetRecordBatchReaderBuilder<Bytes>, LakeError> {
     let bytes = store
         .get(&Path::from(path))
         .await
@@ -135,7 +160,16 @@ pub async fn read(
         .bytes()
         .await
         .map_err(LakeError::store)?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(16_384);
+    Ok(ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(16_384))
+}
+
+/// Reads a file's rows, all columns or the named ones.
+pub async fn read(
+    store: &dyn ObjectStore,
+    path: &str,
+    columns: Option<&[&str]>,
+) -> Result<Vec<RecordBatch>, LakeError> {
+    let builder = open(store, path).await?;
     let mask = match columns {
         None => ProjectionMask::all(),
         Some(names) => ProjectionMask::columns(builder.parquet_schema(), names.iter().copied()),

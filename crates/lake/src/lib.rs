@@ -19,7 +19,7 @@ mod writer;
 
 pub use error::LakeError;
 pub use files::{DataFile, conform, date_text};
-pub use hot::Hot;
+pub use hot::{Held, Hot, Part};
 pub use maintain::{Upkeep, UpkeepReport};
 pub use merge::merged;
 pub use spec::{DEAD_LETTERS, EVENTS, INTAKE, Merge, MergeFn, TableSpec, stored_type, timestamp};

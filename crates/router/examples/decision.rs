@@ -122,7 +122,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let ask = &asks[n * 7919 % MODELS];
             let began = Instant::now();
             let named = routes
-                .named(&ask.model)
+                .named(&ask.model, Utc::now())
                 .map_err(|refusal| refusal.message)?;
             let mut plan = routes
                 .plan(&Question {

@@ -20,6 +20,7 @@ use crate::route::observed::Statistics;
 use crate::route::{Named, Question, Routes};
 use crate::settings::Settings;
 use crate::upstream::{self, Answer, Failure};
+use crate::veil;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
@@ -30,6 +31,7 @@ use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
+use tidemark_catalog::Model;
 
 /// Why a body could not be read to its end.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -321,7 +323,7 @@ impl Gateway {
         };
         meter.asked(&ask, session);
         let now = meter.time().to_datetime().unwrap_or_else(Utc::now);
-        let named = setup.routes.named(&ask.model)?;
+        let named = setup.routes.named(&ask.model, now)?;
         meter.requested(&ask.model);
         entrance::may_ask(account, &named.model.id)?;
         meter.model(&named.model.id, named.variant);
@@ -345,7 +347,7 @@ impl Gateway {
     ) -> Result<Begun, Refusal> {
         let began = Instant::now();
         let deadline = began + setup.settings.total_timeout();
-        let mut last: Option<UpstreamError> = None;
+        let mut last: Option<(UpstreamError, &Model)> = None;
         let mut unsupported = None;
         let mut tried = 0;
         let mut plan = setup.routes.plan(&Question {
@@ -369,7 +371,7 @@ impl Gateway {
             if Instant::now() >= deadline {
                 break;
             }
-            let provider = &candidate.endpoint.provider;
+            let provider = veil::provider(candidate.model, candidate.endpoint);
             match upstream::attempt(
                 &setup.pool,
                 &setup.settings,
@@ -396,10 +398,13 @@ impl Gateway {
                         head: Head {
                             id: meter.id().to_owned(),
                             model: candidate.model.id.clone(),
-                            provider: provider.clone(),
+                            provider: provider.to_owned(),
                             created: now.timestamp(),
                         },
-                        passage: Passage::between(ask.operation, candidate.lane.reach.dialect),
+                        passage: veil::passage(
+                            candidate.model,
+                            Passage::between(ask.operation, candidate.lane.reach.dialect),
+                        ),
                         ask,
                         answer,
                         told,
@@ -408,7 +413,7 @@ impl Gateway {
                     });
                 }
                 Err(Failure::Unsupported(what)) => {
-                    unsupported.get_or_insert(what);
+                    unsupported.get_or_insert((what, candidate.model));
                 }
                 Err(Failure::Upstream(error)) => {
                     tried += 1;
@@ -422,7 +427,7 @@ impl Gateway {
                         "an attempt failed"
                     );
                     let give_up = !plan.failed(&error);
-                    last = Some(error);
+                    last = Some((error, candidate.model));
                     if give_up {
                         break;
                     }
@@ -430,15 +435,20 @@ impl Gateway {
             }
         }
         Err(match (last, unsupported) {
-            (Some(mut error), _) => {
-                error.message = answer::echo::without(&error.message, &ask);
+            (Some((mut error, model)), _) => {
+                error.message = veil::sentence(model, &error)
+                    .unwrap_or_else(|| answer::echo::without(&error.message, &ask));
                 let refusal = Refusal::from(&error).with("attempts", tried);
                 meter.broke(&error, refusal.status);
                 refusal
             }
-            (None, Some(what)) => Refusal {
+            (None, Some((what, model))) => Refusal {
                 param: Some(what.param),
-                ..Refusal::new(400, "unsupported", what.message)
+                ..Refusal::new(
+                    400,
+                    "unsupported",
+                    veil::unsupported(model, what.message),
+                )
             },
             (None, None) => Refusal::new(503, "no_endpoint", "no provider could be tried"),
         })
@@ -494,7 +504,7 @@ impl Gateway {
             _ => self.account(head)?,
         };
         let json = if let Some(name) = path.strip_prefix("/v1/models/") {
-            let named = setup.routes.named(name)?;
+            let named = setup.routes.named(name, Utc::now())?;
             entrance::may_ask(&account, &named.model.id)?;
             setup.routes.in_service(named.model, Utc::now())?;
             model_json(named.model)
@@ -510,14 +520,14 @@ impl Gateway {
                 account.policy.allows_provider(provider)
                     && upstreams.any(|upstream| upstream.provider == provider)
             };
-            let allowed = |model: &&tidemark_catalog::Model| {
+            let allowed = |model: &&Model| {
                 let mut endpoints = setup.routes.catalog.endpoints_of(&model.id);
                 account.policy.allows_model(&model.id)
                     && endpoints.any(|endpoint| answers(&endpoint.provider))
             };
             let data: Vec<Value> = setup
                 .routes
-                .callable()
+                .callable(Utc::now())
                 .filter(allowed)
                 .map(model_json)
                 .collect();

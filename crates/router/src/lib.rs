@@ -44,3 +44,4 @@ pub mod server;
 pub mod settings;
 pub mod sse;
 pub mod upstream;
+mod veil;

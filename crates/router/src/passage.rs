@@ -8,6 +8,7 @@ use crate::meter::Meter;
 use crate::mould::Mould;
 use crate::piece::{Piece, UpstreamError};
 use crate::sse::Event;
+use crate::veil;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -21,6 +22,8 @@ pub enum Passage {
     Messages,
     /// Written anew.
     Anew,
+    /// Written anew, without what would tell whose model it is.
+    Veiled,
 }
 
 impl Passage {
@@ -51,6 +54,10 @@ impl Passage {
             Self::Anew => answer::whole(ask.operation, head, pieces, bill)
                 .to_string()
                 .into(),
+            Self::Veiled => {
+                let pieces: Vec<Piece> = pieces.iter().map(veil::piece).collect();
+                Self::Anew.whole(ask, head, body, &pieces, bill)
+            }
         }
     }
 }
@@ -110,6 +117,11 @@ impl Voice {
                     self.writer.piece(piece, out);
                 }
             }
+            Passage::Veiled => {
+                for piece in pieces {
+                    self.writer.piece(&veil::piece(piece), out);
+                }
+            }
             Passage::Messages => write_event(
                 Some(&event.name)
                     .filter(|name| !name.is_empty())
@@ -142,7 +154,7 @@ impl Voice {
             Passage::Chat if self.usage_sent || !self.include_usage => {
                 write_event(None, b"[DONE]", out);
             }
-            Passage::Chat | Passage::Anew => self.writer.end(bill, out),
+            Passage::Chat | Passage::Anew | Passage::Veiled => self.writer.end(bill, out),
         }
     }
 

@@ -31,6 +31,9 @@ pub struct Settings {
     pub drain_s: u64,
     /// Endpoints tried for one request, at most.
     pub max_attempts: usize,
+    /// Where another process serves the statistics of endpoints, as `http://api:8480/api/v1/statistics`; this process's own if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statistics_url: Option<String>,
     /// The providers that can be reached.
     pub upstreams: Vec<Upstream>,
 }
@@ -73,6 +76,7 @@ impl Default for Settings {
             linger_s: 10,
             drain_s: 30,
             max_attempts: 4,
+            statistics_url: None,
             upstreams: Vec::new(),
         }
     }

@@ -82,7 +82,9 @@ fn with<T>(
     let ask = entrance::ask(Operation::Chat, body.to_string().as_bytes()).unwrap();
     let question = Question {
         ask: &ask,
-        named: routes.named(&ask.model).unwrap(),
+        named: routes
+            .named(&ask.model, "2026-06-01T12:00:00Z".parse().unwrap())
+            .unwrap(),
         policy: &Policy::default(),
         account: "acme",
         at: "2026-06-01T12:00:00Z".parse().unwrap(),

@@ -510,7 +510,7 @@ fn question<'a>(
 ) -> Question<'a> {
     Question {
         ask,
-        named: world.routes.named(&ask.model).unwrap(),
+        named: world.routes.named(&ask.model, at).unwrap(),
         policy,
         account: "acme",
         at,

@@ -33,6 +33,8 @@ pub struct Config {
     pub file_retention_s: u64,
     /// Public cells with fewer distinct accounts fold into `other`.
     pub min_accounts: u32,
+    /// Names that hide which model answers, in the shape of `crates/catalog/data/aliases.toml`; none if empty. Read again at SIGHUP.
+    pub aliases_file: PathBuf,
     /// Log filter, as in `info,tidemark_lake=debug`.
     pub log: String,
     /// The router and its upstreams.
@@ -53,6 +55,7 @@ impl Default for Config {
             vacuum_every_s: 600,
             file_retention_s: 900,
             min_accounts: 10,
+            aliases_file: PathBuf::new(),
             log: "warn".to_owned(),
             router: Settings::default(),
         }

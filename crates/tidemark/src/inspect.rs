@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::instance::{existing_lake, schemas, upkeep};
+use crate::newest;
 use crate::output::{self, Format, grouped, line};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,7 +11,7 @@ use std::path::Path;
 use tidemark_bus::{Journal, Read};
 use tidemark_catalog::Catalog;
 use tidemark_event::wire;
-use tidemark_insight::{Policy, RANKED, Rankings, register_catalog};
+use tidemark_insight::{Policy, Rankings, Statistics, held, publish};
 use tidemark_lake::UpkeepReport;
 use tidemark_rollup::{open_lake, verify};
 
@@ -143,12 +144,14 @@ pub async fn pipelines() -> Result<()> {
         ));
     }
     let rankings = Rankings::embedded(Policy::default())?;
-    let mut hot = tidemark_lake::Hot::new(lake, RANKED.map(str::to_owned).to_vec());
-    if let Some((_, context)) = hot.refresh().await? {
-        register_catalog(&context, &Catalog::builtin()?)?;
+    let mut hot = tidemark_lake::Hot::new(lake, held());
+    if let Some((_, tables)) = hot.refresh().await? {
+        let context = publish(&tables, &Catalog::builtin()?, chrono::Utc::now()).await?;
         for name in rankings.plan_check(&context).await? {
             line(format!("ok  rankings/{name}"));
         }
+        let name = Statistics::plan_check(&context).await?;
+        line(format!("ok  statistics/{name}"));
     }
     std::fs::remove_dir_all(&scratch).ok();
     Ok(())
@@ -238,13 +241,17 @@ pub async fn doctor(config: &Config) -> Result<bool> {
         ));
     };
     report(true, "settings", "read without complaint".to_owned());
-    match Catalog::builtin() {
+    match newest::catalog(config) {
         Ok(catalog) => report(
             true,
             "catalog",
-            format!("{} models", catalog.models().len()),
+            format!(
+                "{} models, {} aliases",
+                catalog.models().len(),
+                catalog.aliases().len()
+            ),
         ),
-        Err(error) => report(false, "catalog", error.to_string()),
+        Err(error) => report(false, "catalog", format!("{error:#}")),
     }
     match TcpListener::bind(&config.listen) {
         Ok(_) => report(true, "address", format!("{} is free", config.listen)),

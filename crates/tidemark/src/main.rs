@@ -7,6 +7,8 @@ mod front;
 mod inspect;
 mod instance;
 mod keys;
+mod newest;
+mod observe;
 mod output;
 mod reload;
 mod replay;

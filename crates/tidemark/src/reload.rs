@@ -2,6 +2,7 @@
 //! named, since it waits for the next start.
 
 use crate::config::Config;
+use crate::newest;
 use crate::output::line;
 use anyhow::{Context, Result};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use tidemark_router::gateway::Gateway;
 use tidemark_router::route::Routes;
 use tidemark_router::settings::Upstream;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 /// What a reload needs to know of the running process.
 pub struct Reload {
@@ -19,8 +21,8 @@ pub struct Reload {
     pub read: Box<dyn Fn() -> Result<Config> + Send>,
     /// Upstreams that the process set up itself; one of the settings goes before.
     pub simulated: Vec<Upstream>,
-    /// The models and providers.
-    pub catalog: Arc<Catalog>,
+    /// The models and providers, for whoever goes by them.
+    pub catalogs: watch::Sender<Arc<Catalog>>,
 }
 
 impl Reload {
@@ -44,11 +46,13 @@ impl Reload {
     fn once(&self, gateway: &Gateway) -> Result<String> {
         let fresh = (self.read)()?;
         let waiting = waiting(&self.started, &fresh)?;
+        let catalog = newest::catalog(&fresh)?;
         let mut router = fresh.router;
         add_simulated(&mut router.upstreams, &self.simulated);
         let upstreams = router.upstreams.len();
-        let routes = Routes::new(Arc::clone(&self.catalog), &router)?;
+        let routes = Routes::new(Arc::clone(&catalog), &router)?;
         gateway.reload(router, routes)?;
+        self.catalogs.send_replace(catalog);
         let mut said = format!("Settings read again: {upstreams} upstreams in force.");
         if !waiting.is_empty() {
             said += &format!(
@@ -85,6 +89,8 @@ fn waiting(started: &Config, fresh: &Config) -> Result<Vec<String>> {
             .filter(|key| old.get(**key) != new.get(**key));
         changed.extend(of_the_start.map(|key| format!("router.{key}")));
     }
+    // The catalog is made anew, with whatever file is named now.
+    new.remove("aliases_file");
     changed.extend(
         new.iter()
             .filter(|(key, value)| old.get(*key) != Some(value))

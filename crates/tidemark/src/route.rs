@@ -1,6 +1,7 @@
 //! `tidemark route explain`: where a request would go, and why, without sending anything.
 
 use crate::config::Config;
+use crate::newest;
 use crate::output::{self, Format, line};
 use anyhow::{Context, Result, anyhow};
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
@@ -54,11 +55,11 @@ enum Shape {
 /// Explains; whether a lane is left.
 pub fn explain(config: &Config, asked: &Explain) -> Result<bool> {
     let catalog = match &asked.catalog {
-        Some(dir) => read_catalog(dir)?,
-        None => Catalog::builtin()?,
+        Some(dir) => Arc::new(read_catalog(dir)?),
+        None => newest::catalog(config)?,
     };
     let settings = reachable(&config.router, &catalog);
-    let routes = Routes::new(Arc::new(catalog), &settings)?;
+    let routes = Routes::new(catalog, &settings)?;
     let operation = match asked.api {
         Api::Chat => Operation::Chat,
         Api::Messages => Operation::Messages,
@@ -69,12 +70,13 @@ pub fn explain(config: &Config, asked: &Explain) -> Result<bool> {
         None => anyhow!("{}", refusal.message),
     };
     let ask = entrance::ask(operation, &read_body(&asked.body)?).map_err(refused)?;
+    let at = chrono::Utc::now();
     let question = Question {
-        named: routes.named(&ask.model).map_err(refused)?,
+        named: routes.named(&ask.model, at).map_err(refused)?,
         ask: &ask,
         policy: &Policy::default(),
         account: "",
-        at: chrono::Utc::now(),
+        at,
         now: Instant::now(),
         seed: asked.seed,
         attempts: settings.max_attempts,

@@ -4,33 +4,19 @@ use crate::config::Config;
 use crate::demo::{self, Demo};
 use crate::front;
 use crate::instance::Instance;
+use crate::newest::{self, Newest};
+use crate::observe::Observer;
 use crate::output::{grouped, line};
 use crate::reload::{Reload, add_simulated};
 use anyhow::{Context, Result, bail};
 use std::net::TcpListener;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tidemark_api::ApiState;
-use tidemark_catalog::Catalog;
-use tidemark_insight::{Policy, RANKED, Rankings, Snapshot, Source, register_catalog};
-use tidemark_lake::{Hot, Lake};
-use tidemark_rollup::Tally;
+use tidemark_insight::{Policy, Rankings, Source};
 use tidemark_router::keys::DEMO_KEY;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-
-/// The newest state of the ranking tables.
-#[derive(Default)]
-struct Newest(RwLock<Option<Snapshot>>);
-
-impl Source for Newest {
-    fn current(&self) -> Option<Snapshot> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
 
 /// Runs until Ctrl-C or SIGTERM; at SIGHUP, `read` gives the settings anew.
 pub async fn run(
@@ -43,7 +29,8 @@ pub async fn run(
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let instance = Arc::new(Instance::open(config).await?);
-    let catalog = Arc::new(Catalog::builtin()?);
+    let catalog = newest::catalog(config)?;
+    let (catalogs, known) = watch::channel(Arc::clone(&catalog));
     let worker = instance.worker()?;
     let tally = worker.tally();
     let newest = Arc::new(Newest::default());
@@ -82,9 +69,14 @@ pub async fn run(
         started,
         read: Box::new(read),
         simulated,
-        catalog: Arc::clone(&catalog),
+        catalogs,
     };
     let reloading = tokio::spawn(reload.run(Arc::clone(&gateway)));
+    let observer = Observer {
+        api: app.clone(),
+        gateway: Arc::clone(&gateway),
+    };
+    let observing = tokio::spawn(observer.run(stopped.clone()));
     let mut server = threads.handle().spawn(front::serve(
         listener,
         Arc::clone(&gateway),
@@ -92,13 +84,7 @@ pub async fn run(
         Handle::current(),
         until(stopped.clone()),
     ));
-    let hot = tokio::spawn(keep_hot(
-        instance.lake.clone(),
-        Catalog::clone(&catalog),
-        newest,
-        tally.clone(),
-        ended.clone(),
-    ));
+    let hot = tokio::spawn(newest.keep(instance.lake.clone(), known, tally.clone(), ended.clone()));
     let upkeep = tokio::spawn(maintain(
         Arc::clone(&instance),
         config.clone(),
@@ -143,9 +129,11 @@ pub async fn run(
     if let Some(fed) = fed {
         fed.await??;
     }
-    // It holds the gateway, and with it the emitter.
+    // They hold the gateway, and with it the emitter.
     reloading.abort();
     reloading.await.ok();
+    observing.abort();
+    observing.await.ok();
     let keys = gateway.keys().clone();
     drop(gateway);
     emitted.await?;
@@ -190,46 +178,6 @@ async fn signal() {
         }
         Err(_) => {
             interrupt.await.ok();
-        }
-    }
-}
-
-/// Loads what each commit added, as soon as it is there.
-async fn keep_hot(
-    lake: Lake,
-    catalog: Catalog,
-    newest: Arc<Newest>,
-    mut tally: watch::Receiver<Tally>,
-    stopped: watch::Receiver<bool>,
-) {
-    let mut hot = Hot::new(lake, RANKED.map(str::to_owned).to_vec());
-    loop {
-        let committed = *tally.borrow_and_update();
-        match hot.refresh().await {
-            Ok(Some((version, context))) => match register_catalog(&context, &catalog) {
-                Ok(()) => {
-                    let as_of = chrono::DateTime::from_timestamp_micros(committed.newest_us)
-                        .filter(|_| committed.newest_us > 0);
-                    let snapshot = Snapshot {
-                        version,
-                        context,
-                        as_of: as_of.unwrap_or_else(chrono::Utc::now),
-                    };
-                    *newest.0.write().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
-                }
-                Err(error) => tracing::error!(%error, "the ranking tables cannot be prepared"),
-            },
-            Ok(None) => {}
-            // A file may vanish between its listing and its reading when vacuum retention is short: look again.
-            Err(error) => {
-                tracing::warn!(%error, "the ranking tables could not be refreshed; trying again")
-            }
-        }
-        // Compaction changes files without a tally: look now and then even when nothing is committed.
-        tokio::select! {
-            () = until(stopped.clone()) => return,
-            changed = tally.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(Duration::from_secs(5)) => {}
         }
     }
 }

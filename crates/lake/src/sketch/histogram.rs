@@ -258,6 +258,56 @@ impl ScalarUDFImpl for Quantile {
     }
 }
 
+/// `samples(histogram)`: how many values it stands for.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Samples {
+    signature: Signature,
+}
+
+impl Samples {
+    /// The function.
+    #[allow(clippy::new_without_default, reason = "made once, at registration")]
+    pub fn new() -> Self {
+        Self {
+            signature: Signature::any(1, Volatility::Immutable),
+        }
+    }
+}
+
+impl ScalarUDFImpl for Samples {
+    fn name(&self) -> &str {
+        "samples"
+    }
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        match arguments {
+            [DataType::Map(_, _)] => Ok(DataType::Int64),
+            _ => plan_err!("samples takes a histogram"),
+        }
+    }
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let Some(maps) = arrays[0].as_map_opt() else {
+            return exec_err!("samples takes a histogram");
+        };
+        let Some(counts) = maps.values().as_primitive_opt::<Int64Type>() else {
+            return exec_err!("samples takes a histogram of integers");
+        };
+        let sums: Int64Array = maps
+            .value_offsets()
+            .windows(2)
+            .map(|ends| {
+                (ends[0] as usize..ends[1] as usize)
+                    .map(|at| counts.value(at))
+                    .sum::<i64>()
+            })
+            .collect();
+        Ok(ColumnarValue::Array(Arc::new(sums)))
+    }
+}
+
 /// The value at rank `ceil(q * n)` of sorted `(bucket, count)` entries.
 pub fn quantile(entries: &[(i32, i64)], q: f64) -> Option<f64> {
     let total: i64 = entries.iter().map(|(_, count)| count).sum();

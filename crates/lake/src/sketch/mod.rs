@@ -11,12 +11,13 @@ mod triples;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
-/// Makes `histogram`, `histogram_merge`, `quantile`, `bottom_k`, `bottom_k_merge` and `distinct` known to `context`.
+/// Makes `histogram`, `histogram_merge`, `quantile`, `samples`, `bottom_k`, `bottom_k_merge` and `distinct` known to `context`.
 pub fn register(context: &SessionContext) {
     context.register_udaf(AggregateUDF::from(histogram::Histogram::of_values()));
     context.register_udaf(AggregateUDF::from(histogram::Histogram::of_histograms()));
     context.register_udaf(AggregateUDF::from(bottom_k::BottomK::of_values()));
     context.register_udaf(AggregateUDF::from(bottom_k::BottomK::of_sketches()));
     context.register_udf(ScalarUDF::from(histogram::Quantile::new()));
+    context.register_udf(ScalarUDF::from(histogram::Samples::new()));
     context.register_udf(ScalarUDF::from(bottom_k::Distinct::new()));
 }

@@ -1,13 +1,15 @@
 //! A decision as data: which lanes there were, what excluded each, what ranked the rest. Names and figures only: nothing of the
 //! request's content.
 
+use super::lanes::Candidate;
 use super::limits::Exclusion;
 use super::plan::Plan;
 use super::rank::MARKS;
+use crate::veil;
 use serde::Serialize;
 use serde_json::json;
 use std::fmt::Write;
-use tidemark_catalog::Price;
+use tidemark_catalog::{Endpoint, Model, Price, is_alias};
 
 /// Lanes that a header names, of either kind.
 const IN_HEADER: usize = 24;
@@ -103,7 +105,13 @@ impl Plan<'_> {
             .iter()
             .take(IN_HEADER)
             .map(|lane| {
-                let name = at(&lane.candidate.endpoint.id, &lane.candidate.lane.region);
+                let Candidate {
+                    model,
+                    endpoint,
+                    lane: at,
+                    ..
+                } = lane.candidate;
+                let name = name(model, endpoint, &at.region);
                 json!([name, lane.marks.names().collect::<Vec<_>>()])
             })
             .collect();
@@ -113,7 +121,7 @@ impl Plan<'_> {
                 .entry(lane.by.as_str())
                 .or_insert_with(|| json!([]));
             if let Some(list) = list.as_array_mut() {
-                list.push(at(&lane.endpoint.id, lane.region).into());
+                list.push(name(lane.model, lane.endpoint, lane.region).into());
             }
         }
         json!({
@@ -157,11 +165,13 @@ impl Plan<'_> {
     }
 }
 
-fn at(endpoint: &str, region: &str) -> String {
-    if region.is_empty() {
-        endpoint.to_owned()
+/// A lane as a client is told of it. Where a hidden model is served might tell whose it is.
+fn name(model: &Model, endpoint: &Endpoint, region: &str) -> String {
+    let name = veil::endpoint(model, endpoint);
+    if region.is_empty() || is_alias(&model.id) {
+        name.to_owned()
     } else {
-        format!("{endpoint}@{region}")
+        format!("{name}@{region}")
     }
 }
 

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
-use tidemark_catalog::{Catalog, DataPolicy, Endpoint, Model, Price};
+use tidemark_catalog::{Catalog, DataPolicy, Endpoint, Model, Price, is_alias};
 
 /// A provider that can be reached.
 #[derive(Clone)]
@@ -143,7 +143,7 @@ impl Routes {
             known.push((upstream, reach));
         }
         let mut served: HashMap<String, Served> = HashMap::new();
-        for (at, endpoint) in catalog.endpoints().iter().enumerate() {
+        for (at, endpoint) in catalog.every_endpoint().iter().enumerate() {
             let entry = served.entry(endpoint.model.clone()).or_default();
             let before = entry.lanes.len();
             for (upstream, reach) in upstreams
@@ -218,14 +218,16 @@ impl Routes {
         theirs.chain(ours.map(|lane| lane.region.as_str()))
     }
 
-    /// What serves a model.
+    /// What serves a model, or the one behind an alias.
     pub(super) fn served(&self, model: &Model) -> Option<&Served> {
-        self.served.get(&model.id)
+        let alias = is_alias(&model.id).then(|| self.catalog.alias_named(&model.id));
+        let id = alias.flatten().map_or(&model.id, |alias| &alias.of);
+        self.served.get(id)
     }
 
     /// The endpoint at a position of the catalog.
     pub(super) fn endpoint(&self, at: usize) -> Option<&Endpoint> {
-        self.catalog.endpoints().get(at)
+        self.catalog.every_endpoint().get(at)
     }
 
     pub(super) fn is_reachable(&self, model: &Model) -> bool {
@@ -237,7 +239,7 @@ impl Routes {
 impl Lane {
     /// Its endpoint in the catalog.
     pub fn endpoint<'a>(&self, catalog: &'a Catalog) -> Option<&'a Endpoint> {
-        catalog.endpoints().get(self.endpoint)
+        catalog.every_endpoint().get(self.endpoint)
     }
 }
 

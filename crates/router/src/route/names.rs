@@ -23,7 +23,8 @@ pub struct Named<'a> {
 /// Models by their slug alone. A slug that two authors use names neither.
 pub(super) fn by_slug(catalog: &Catalog) -> HashMap<String, Option<String>> {
     let mut by_slug: HashMap<String, Option<String>> = HashMap::new();
-    for model in catalog.models() {
+    let aliases = catalog.aliases().iter().map(|alias| &alias.face);
+    for model in catalog.models().iter().chain(aliases) {
         by_slug
             .entry(model.slug().to_owned())
             .and_modify(|id| *id = None)
@@ -34,14 +35,17 @@ pub(super) fn by_slug(catalog: &Catalog) -> HashMap<String, Option<String>> {
 
 impl Routes {
     /// The model of a name, served or not, and the variant asked for: `author/slug`, or a slug that only one author uses, with
-    /// or without a variant.
+    /// or without a variant. An alias that is revealed names the model behind it.
     ///
     /// # Errors
     /// 404 with near matches.
-    pub fn named(&self, name: &str) -> Result<Named<'_>, Refusal> {
+    pub fn named(&self, name: &str, now: DateTime<Utc>) -> Result<Named<'_>, Refusal> {
         let (id, variant) = variant(name);
-        let by_slug = || self.catalog.model(self.by_slug.get(id)?.as_deref()?);
-        if let Some(model) = self.catalog.model(id).or_else(by_slug) {
+        let by_slug = || {
+            let id = self.by_slug.get(id)?.as_deref()?;
+            self.catalog.model_named(id, now)
+        };
+        if let Some(model) = self.catalog.model_named(id, now).or_else(by_slug) {
             return Ok(Named { model, variant });
         }
         let near = self.catalog.nearest(id, 3);
@@ -69,7 +73,7 @@ impl Routes {
     /// # Errors
     /// As [`Routes::named`] and [`Routes::in_service`].
     pub fn model(&self, name: &str, now: DateTime<Utc>) -> Result<Named<'_>, Refusal> {
-        let named = self.named(name)?;
+        let named = self.named(name, now)?;
         self.in_service(named.model, now)?;
         Ok(named)
     }
@@ -124,7 +128,7 @@ impl Routes {
         }
         for (n, name) in fallbacks(ask)?.into_iter().enumerate() {
             let param = format!("models[{n}]");
-            let named = self.named(name).map_err(|refusal| Refusal {
+            let named = self.named(name, now).map_err(|refusal| Refusal {
                 param: Some(param.clone()),
                 ..refusal
             })?;
@@ -141,10 +145,9 @@ impl Routes {
     }
 
     /// Models that can be called now.
-    pub fn callable(&self) -> impl Iterator<Item = &Model> {
+    pub fn callable(&self, now: DateTime<Utc>) -> impl Iterator<Item = &Model> {
         self.catalog
-            .models()
-            .iter()
+            .named_models(now)
             .filter(|model| model.status != Status::Retired && self.is_reachable(model))
     }
 }

@@ -11,9 +11,10 @@ use crate::answer::error::Refusal;
 use crate::ask::Ask;
 use crate::piece::{ErrorKind, UpstreamError};
 use crate::policy::Policy;
+use crate::veil;
 use chrono::{DateTime, Utc};
 use std::time::Instant;
-use tidemark_catalog::Endpoint;
+use tidemark_catalog::{Endpoint, Model};
 
 /// What is to be decided.
 #[derive(Clone, Copy)]
@@ -64,6 +65,8 @@ impl Hold {
 /// A lane that is not tried.
 #[derive(Clone, Copy)]
 pub struct Excluded<'a> {
+    /// The model that it would have answered for.
+    pub model: &'a Model,
     /// Its endpoint.
     pub endpoint: &'a Endpoint,
     /// Its region; empty where there is no lane.
@@ -99,7 +102,7 @@ impl Routes {
     /// As [`Routes::decide`], and when no lane may be tried.
     pub fn plan<'a>(&'a self, question: &Question<'a>) -> Result<Plan<'a>, Refusal> {
         let plan = self.decide(question)?;
-        match unavailable::refusal(&plan, question.policy) {
+        match unavailable::refusal(&plan, question.policy, question.at) {
             Some(refusal) => Err(refusal),
             None => Ok(plan),
         }
@@ -119,6 +122,9 @@ impl Routes {
         } = *question;
         let models = self.models(ask, named, question.at)?;
         let wants = Wants::read(ask, named.variant, self)?;
+        for named in &models {
+            veil::check(named.model, !wants.ignore.is_empty())?;
+        }
         let needs = Needs::of(ask);
         let limits = Limits {
             policy,
@@ -180,6 +186,7 @@ impl<'a> Plan<'a> {
             };
             let mut exclude = |by| {
                 self.excluded.push(Excluded {
+                    model: named.model,
                     endpoint,
                     region: &lane.region,
                     by,
@@ -214,6 +221,7 @@ impl<'a> Plan<'a> {
             .iter()
             .filter_map(|at| self.routes.endpoint(*at));
         self.excluded.extend(unreached.map(|endpoint| Excluded {
+            model: named.model,
             endpoint,
             region: "",
             by: Exclusion::NoUpstream,

@@ -4,6 +4,8 @@ use super::limits::Exclusion;
 use super::plan::Plan;
 use crate::answer::error::Refusal;
 use crate::policy::Policy;
+use crate::veil;
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -12,7 +14,7 @@ const FALLBACKS: usize = 3;
 
 /// The error of a plan without lanes. Limits are looked at one after the other; the one that left no lane is the last that
 /// excluded any.
-pub(super) fn refusal(plan: &Plan<'_>, policy: &Policy) -> Option<Refusal> {
+pub(super) fn refusal(plan: &Plan<'_>, policy: &Policy, at: DateTime<Utc>) -> Option<Refusal> {
     if !plan.lanes.is_empty() {
         return None;
     }
@@ -58,7 +60,7 @@ pub(super) fn refusal(plan: &Plan<'_>, policy: &Policy) -> Option<Refusal> {
     let providers: BTreeSet<&str> = plan
         .excluded
         .iter()
-        .map(|lane| lane.endpoint.provider.as_str())
+        .map(|lane| veil::provider(lane.model, lane.endpoint))
         .collect();
     let refusal = Refusal {
         param: constraint.param().map(str::to_owned),
@@ -75,7 +77,7 @@ pub(super) fn refusal(plan: &Plan<'_>, policy: &Policy) -> Option<Refusal> {
             "affected_providers": providers,
             "excluded_by": excluded_by,
             "constraint": constraint.as_str(),
-            "fallback_models": fallbacks(plan, policy),
+            "fallback_models": fallbacks(plan, policy, at),
         }),
     ))
 }
@@ -111,12 +113,12 @@ fn sentence(constraint: Exclusion) -> &'static str {
 }
 
 /// Successors of the models first, then the newest that can be asked of the same authors.
-fn fallbacks(plan: &Plan<'_>, policy: &Policy) -> Vec<Value> {
+fn fallbacks(plan: &Plan<'_>, policy: &Policy, at: DateTime<Utc>) -> Vec<Value> {
     let catalog = &plan.routes().catalog;
     let is_asked = |id: &str| plan.models.iter().any(|named| named.model.id == id);
     let mut others: Vec<_> = plan
         .routes()
-        .callable()
+        .callable(at)
         .filter(|model| {
             let same = |named: &super::Named<'_>| {
                 named.model.author == model.author && named.model.output == model.output

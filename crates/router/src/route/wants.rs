@@ -3,8 +3,9 @@
 
 use super::lanes::{Candidate, Routes};
 use crate::ask::{Ask, BadRequest};
+use crate::veil;
 use serde_json::{Map, Value};
-use tidemark_catalog::{Quantization, parse_usd};
+use tidemark_catalog::{Quantization, STEALTH, parse_usd};
 
 /// Every field of the object.
 const FIELDS: [&str; 13] = [
@@ -93,7 +94,7 @@ impl Place<'_> {
     /// Whether a lane is there. A lane whose region is not pinned is in no region for certain.
     pub fn holds(&self, candidate: &Candidate<'_>) -> bool {
         let lane = candidate.lane;
-        self.provider == candidate.endpoint.provider
+        self.provider == veil::provider(candidate.model, candidate.endpoint)
             && self
                 .region
                 .is_none_or(|region| lane.is_pinned && lane.region == region)
@@ -102,7 +103,7 @@ impl Place<'_> {
     /// Whether a lane may be there: one whose region is not pinned may be in any.
     pub fn may_hold(&self, candidate: &Candidate<'_>) -> bool {
         let lane = candidate.lane;
-        self.provider == candidate.endpoint.provider
+        self.provider == veil::provider(candidate.model, candidate.endpoint)
             && self
                 .region
                 .is_none_or(|region| !lane.is_pinned || lane.region == region)
@@ -335,18 +336,19 @@ fn places<'a>(
             None => (text, None),
         };
         let wrong = |message: String| BadRequest::field(format!("provider.{name}[{n}]"), message);
-        let Some(provider) = routes.catalog.provider(slug) else {
-            let slugs = routes.catalog.providers().iter().map(|p| p.slug.as_str());
+        // Of providers that only aliases have, nobody may learn that they are here.
+        let slugs = || routes.catalog.providers().iter().map(|p| p.slug.as_str());
+        let Some(provider) = slugs().chain([STEALTH]).find(|known| *known == slug) else {
             return Err(wrong(format!(
                 "there is no such provider; the providers are {}",
-                slugs.collect::<Vec<_>>().join(", ")
+                slugs().collect::<Vec<_>>().join(", ")
             )));
         };
         if region.is_some_and(|region| !routes.regions().any(|known| known == region)) {
             return Err(wrong(unknown_region(routes)));
         }
         Ok(Place {
-            provider: &provider.slug,
+            provider,
             region,
         })
     };
