@@ -224,6 +224,15 @@ pub async fn providers(catalog: &Catalog, stopped: watch::Receiver<bool>) -> Res
     Ok(settings.upstreams)
 }
 
+/// Whether an account asks for the provider of its events first.
+fn insists(account: &str) -> bool {
+    account
+        .bytes()
+        .fold(0, |sum: u8, byte| sum.wrapping_add(byte))
+        % 2
+        == 0
+}
+
 /// What a client asks whose use the event describes. The answer will be another one: what happens is up to the provider.
 fn request(event: &UsageEvent) -> Request<Full<Bytes>> {
     let tokens = event.prompt_tokens.clamp(1, LIVE_PROMPT) as usize;
@@ -236,8 +245,11 @@ fn request(event: &UsageEvent) -> Request<Full<Bytes>> {
         "model": model,
         "stream": event.streamed,
         "messages": [{"role": "user", "content": prompt}],
-        "provider": {"order": [event.provider]},
     });
+    // Every other account insists on a provider, and meets its bad times; the others leave the choice to the router.
+    if let (true, Some(body)) = (insists(&event.account_id), body.as_object_mut()) {
+        body.insert("provider".into(), json!({"order": [event.provider]}));
+    }
     if let (true, Some(body)) = (event.tools_offered > 0, body.as_object_mut()) {
         let choice = if event.tool_choice == "required" {
             "required"

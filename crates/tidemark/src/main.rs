@@ -9,6 +9,7 @@ mod keys;
 mod output;
 mod reload;
 mod replay;
+mod sim;
 mod up;
 
 use anyhow::Result;
@@ -79,6 +80,11 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Simulated providers as a process of their own: for trying the router without accounts.
+    #[command(
+        after_help = "Examples:\n  tidemark sim --speed max --no-faults > tidemark.toml & tidemark up\n  tidemark sim --script faults.toml --listen 127.0.0.1:9000"
+    )]
+    Sim(sim::Options),
     /// What is on the bus.
     #[command(
         after_help = "Examples:\n  tidemark events --from start --limit 20\n  tidemark events --follow --format json | jq .model"
@@ -276,6 +282,7 @@ async fn dispatch(cli: Cli) -> Result<bool> {
             options.assignment.seed = seed;
             replay::run(&config, &file, format, options, speed).await?;
         }
+        Command::Sim(options) => sim::run(options).await?,
         Command::Events {
             follow,
             from,
