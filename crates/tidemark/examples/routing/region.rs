@@ -154,7 +154,8 @@ impl Seen {
         let slow_at = phases[0] as usize * per_second;
         let healed_at = slow_at + phases[1] as usize * per_second;
         let share = |from: usize, to: usize| -> f64 {
-            let (Some(a), Some(b)) = (looks.get(from), looks.get(to.min(looks.len() - 1))) else {
+            let last = looks.len().saturating_sub(1);
+            let (Some(a), Some(b)) = (looks.get(from), looks.get(to.min(last))) else {
                 return 0.0;
             };
             b.0.saturating_sub(a.0) as f64 / b.1.saturating_sub(a.1).max(1) as f64
@@ -182,7 +183,7 @@ impl Seen {
             slow: share(slow_at, healed_at),
             once_avoided: avoided.map(|at| share(at, healed_at)),
             back_after: returned.map(|at| seconds(at - healed_at)),
-            end: share(looks.len().saturating_sub(5 * per_second), looks.len() - 1),
+            end: share(looks.len().saturating_sub(5 * per_second), looks.len()),
             switches,
         }
     }

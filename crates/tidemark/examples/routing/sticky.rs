@@ -43,11 +43,17 @@ pub async fn measure(options: &Options) -> Result<Value> {
         converse(&asker, &named.target, &turns, true),
         converse(&asker, &unnamed.target, &turns, false),
     );
-    let rows: Vec<(&str, &[Answer])> = vec![
-        ("no stickiness: each request drawn by price", &none),
-        ("perfect: each conversation at one provider", &perfect),
-        ("router, session_id", &named),
-        ("router, by the prompt's beginning", &unnamed),
+    let rows = [
+        (
+            "no stickiness: each request drawn by price",
+            none.as_slice(),
+        ),
+        (
+            "perfect: each conversation at one provider",
+            perfect.as_slice(),
+        ),
+        ("router, session_id", named.as_slice()),
+        ("router, by the prompt's beginning", unnamed.as_slice()),
     ];
     let (low, high) = (cached_share(&none), cached_share(&perfect));
     let head = [
@@ -155,7 +161,7 @@ async fn spread(
         let by = if sticky {
             turn.talk
         } else {
-            turn.at.as_nanos() as u64
+            turn.at.as_nanos() as u64 ^ (turn.talk << 40)
         };
         let (asker, target) = (asker.clone(), targets[weights.draw(by)].clone());
         async move { asker.ask(&target, turn.body(), true).await }
@@ -186,11 +192,8 @@ async fn dead(
     endpoints: &[Endpoint],
     time: Duration,
 ) -> Result<Value> {
-    let Routed {
-        front,
-        target,
-        _dir,
-    } = routed(script, options.seed, false, MODEL).await?;
+    let routed = routed(script, options.seed, false, MODEL).await?;
+    let ledger = Arc::clone(&routed.ledger);
     let dying = async {
         tokio::time::sleep(time / 2).await;
         let busiest = endpoints

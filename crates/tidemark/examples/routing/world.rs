@@ -117,8 +117,7 @@ impl Routed {
 
 /// Providers without a router.
 pub struct Direct {
-    pub base: String,
-    pub ledger: Arc<Ledger>,
+    base: String,
 }
 
 /// The same providers, asked straight; they end with the process.
@@ -126,9 +125,8 @@ pub async fn direct(script: Script, seed: u64) -> Result<Direct> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let base = format!("http://{}", listener.local_addr()?);
     let providers = Providers::new(script, seed);
-    let ledger = providers.ledger();
     tokio::spawn(providers.serve(listener, std::future::pending::<()>()));
-    Ok(Direct { base, ledger })
+    Ok(Direct { base })
 }
 
 impl Direct {
