@@ -33,7 +33,7 @@ SELECT * FROM file('{input}', '{format}', $$
   cancelled Bool, failed_attempts Array(Tuple(provider String, endpoint String, region String, model String,
     status Int32, error_type String, latency_us Int64, cost_nanousd Int64)),
   category String, usage_source String, simulated Bool, source String, router_id String,
-  router_version String$$);
+  router_version String, route String$$);
 
 -- Types are given, so that no column is Nullable that the events say is not.
 CREATE VIEW e AS SELECT * FROM file('{out}/raw.parquet', 'Parquet', $$

@@ -25,7 +25,7 @@ COPY (
     cancelled: 'BOOLEAN', failed_attempts: 'STRUCT(provider VARCHAR, endpoint VARCHAR, region VARCHAR, model VARCHAR,
       status INTEGER, error_type VARCHAR, latency_us BIGINT, cost_nanousd BIGINT)[]',
     category: 'VARCHAR', usage_source: 'VARCHAR', simulated: 'BOOLEAN', source: 'VARCHAR', router_id: 'VARCHAR',
-    router_version: 'VARCHAR'})
+    router_version: 'VARCHAR', route: 'VARCHAR'})
 ) TO '{out}/raw.parquet' (FORMAT parquet, PARQUET_VERSION V2, COMPRESSION zstd, COMPRESSION_LEVEL 1, WRITE_BLOOM_FILTER false);
 
 CREATE VIEW e AS SELECT * FROM read_parquet('{out}/raw.parquet');

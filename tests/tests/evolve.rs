@@ -28,6 +28,7 @@ const OLDER_LACKS: &[&str] = &[
     "context_overflow",
     "category",
     "router_version",
+    "route",
     "generation_us",
     "overhead_us",
 ];
@@ -116,6 +117,7 @@ fn rich(n: u64) -> UsageEvent {
     event.tool_schema_mismatch = 3;
     event.context_overflow = true;
     event.router_version = "1.2.3".to_owned();
+    event.route = "by=price lanes=1/2".to_owned();
     event.model_requested = "ünïcode/模型".to_owned();
     event
 }

@@ -30,5 +30,5 @@ mod price;
 pub use catalog::Catalog;
 pub use error::{CatalogError, Kind};
 pub use load::Sources;
-pub use model::{Author, Endpoint, Modality, Model, Provider, Quantization, Status};
+pub use model::{Author, DataPolicy, Endpoint, Modality, Model, Provider, Quantization, Status};
 pub use price::{Cost, Price, Tier, Tokens, UsdError, parse_usd};

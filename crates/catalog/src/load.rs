@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::catalog::Listed;
 use crate::error::{CatalogError, Kind};
-use crate::model::{Author, Endpoint, Model, Provider, Quantization};
+use crate::model::{Author, DataPolicy, Endpoint, Model, Provider, Quantization};
 use crate::price::{Hours, Price, Tier, parse_usd};
 
 /// The texts a catalog is read from, in the shapes of `crates/catalog/data`.
@@ -62,6 +62,9 @@ struct EndpointEntry {
     upstream: String,
     quantization: Quantization,
     context_length: u64,
+    max_output: Option<u64>,
+    parameters: Option<Vec<String>>,
+    data: Option<DataPolicy>,
     regions: Vec<String>,
     prices: Vec<PriceEntry>,
 }
@@ -199,6 +202,9 @@ fn endpoint(entry: EndpointEntry) -> Result<Endpoint, CatalogError> {
         upstream: entry.upstream,
         quantization: entry.quantization,
         context_length: entry.context_length,
+        max_output: entry.max_output,
+        parameters: entry.parameters,
+        data: entry.data,
         regions: entry.regions,
         prices,
     })

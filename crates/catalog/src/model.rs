@@ -27,6 +27,35 @@ pub struct Provider {
     pub country: String,
     /// Coarse regions it usually serves from, such as `eu-west`.
     pub regions: Vec<String>,
+    /// What it does with requests.
+    #[serde(default)]
+    pub data: DataPolicy,
+}
+
+/// What becomes of a request's content at a provider. The default is what must be assumed where nothing is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataPolicy {
+    /// It may use requests for ends of its own, such as training.
+    pub collects: bool,
+    /// It keeps nothing once the answer is given (zero data retention).
+    pub zdr: bool,
+}
+
+impl Default for DataPolicy {
+    fn default() -> Self {
+        Self {
+            collects: true,
+            zdr: false,
+        }
+    }
+}
+
+impl DataPolicy {
+    /// Whether requests may be collected: what is not kept cannot be.
+    pub fn may_collect(self) -> bool {
+        self.collects && !self.zdr
+    }
 }
 
 /// What a model takes in or gives out.
@@ -139,6 +168,12 @@ pub struct Endpoint {
     pub quantization: Quantization,
     /// Longest prompt and completion together, in tokens.
     pub context_length: u64,
+    /// Longest completion, in tokens, where it is not the model's own.
+    pub max_output: Option<u64>,
+    /// Parameters known to work, such as `temperature` and `tools`; `None` where nothing is known.
+    pub parameters: Option<Vec<String>>,
+    /// What becomes of requests, where it is not what the provider does in general.
+    pub data: Option<DataPolicy>,
     /// Coarse regions it is served from, such as `us-east`.
     pub regions: Vec<String>,
     /// All prices ever in force, from the oldest to the newest; never empty.

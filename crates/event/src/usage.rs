@@ -165,6 +165,8 @@ record! {
         pub router_id: String,
         /// Its version.
         pub router_version: String,
+        /// How it was routed: what the order went by, lanes, and how many each limit excluded; empty if it was not.
+        pub route: String,
     }
 }
 
@@ -230,6 +232,7 @@ impl Default for UsageEvent {
             source: "router".to_owned(),
             router_id: String::new(),
             router_version: String::new(),
+            route: String::new(),
         }
     }
 }

@@ -33,6 +33,8 @@ async fn serve(listen: &str, dir: &Path, base_url: &str) -> Result<(), Box<dyn E
         provider: provider.slug.clone(),
         dialect: Dialect::Openai,
         base_url: base_url.to_owned(),
+        region: None,
+        data: None,
         key_env: None,
         simulated: true,
     });

@@ -135,6 +135,13 @@ fn category(error: &serde_json::Error) -> &'static str {
     }
 }
 
+/// Whether the answer is to say how it was routed: `X-Tidemark-Explain: 1`.
+pub(crate) fn explains(headers: &HeaderMap) -> bool {
+    headers
+        .get("x-tidemark-explain")
+        .is_some_and(|value| !matches!(value.as_bytes(), b"" | b"0" | b"false"))
+}
+
 /// The calling app by its public name: a slug of what it calls itself, or its host.
 pub(crate) fn app(headers: &HeaderMap) -> String {
     let text = |name: &str| {

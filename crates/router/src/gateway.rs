@@ -10,9 +10,11 @@ use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::passage::Passage;
 use crate::piece::UpstreamError;
+use crate::policy::Policy;
 use crate::relay::Relay;
 use crate::respond::{boxed, end_of_life, json_response, model_json, refused};
-use crate::route::{Named, Routes};
+use crate::route::observed::Statistics;
+use crate::route::{Named, Question, Routes};
 use crate::settings::Settings;
 use crate::upstream::{self, Answer, Failure, Pool};
 use bytes::Bytes;
@@ -24,7 +26,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// Why a body could not be read to its end.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -33,6 +35,7 @@ pub type Reply = UnsyncBoxBody<Bytes, BoxError>;
 
 pub(crate) const GENERATION: HeaderName = HeaderName::from_static("x-generation-id");
 const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const ROUTE: HeaderName = HeaderName::from_static("x-tidemark-route");
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The router.
@@ -57,10 +60,19 @@ struct Begun {
     answer: Answer,
     head: Head,
     passage: Passage,
-    /// What the headers say of the model's end.
-    lifecycle: HeaderMap,
+    /// What the headers say of the model's end, and of the route where that was asked for.
+    told: HeaderMap,
     deadline: Instant,
     settings: Arc<Settings>,
+}
+
+/// Whose request it is, and what that means for its route.
+#[derive(Clone, Copy)]
+struct Asker<'a> {
+    account: &'a str,
+    policy: &'a Policy,
+    /// The answer is to say how it was routed.
+    explain: bool,
 }
 
 impl Gateway {
@@ -91,8 +103,9 @@ impl Gateway {
     ///
     /// # Errors
     /// When the TLS library cannot be set up; all stays as it was.
-    pub fn reload(&self, settings: Settings, routes: Routes) -> Result<(), rustls::Error> {
+    pub fn reload(&self, settings: Settings, mut routes: Routes) -> Result<(), rustls::Error> {
         let now = self.setup();
+        routes.take_over(&now.routes);
         // Connections stand longer than settings, unless it is how they are made that has changed.
         let pool = if now.settings.connect_timeout_ms == settings.connect_timeout_ms {
             now.pool.clone()
@@ -109,6 +122,16 @@ impl Gateway {
 
     fn setup(&self) -> Arc<Setup> {
         Arc::clone(&self.setup.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes in what everyone's traffic says of the endpoints, in the place of what was said before. The number of lanes that
+    /// the statistics speak of; none where they are too old.
+    pub fn learn(&self, statistics: &Statistics) -> usize {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let unix_s = since.map_or(0, |since| since.as_secs() as i64);
+        self.setup()
+            .routes
+            .learn(statistics, Instant::now(), unix_s)
     }
 
     /// The settings in force.
@@ -133,7 +156,9 @@ impl Gateway {
 
     /// Figures for Prometheus.
     pub fn metrics(&self) -> String {
-        self.metrics.text(&self.emitter)
+        let setup = self.setup();
+        let broken = setup.routes.broken(Instant::now());
+        self.metrics.text(&self.emitter, &broken)
     }
 
     /// Whether a path is the router's.
@@ -232,37 +257,43 @@ impl Gateway {
         let now = meter.time().to_datetime().unwrap_or_else(Utc::now);
         let named = setup.routes.named(&ask.model)?;
         meter.requested(&ask.model);
-        setup.routes.in_service(named.model, now)?;
         meter.model(&named.model.id, named.variant);
-        if Routes::embeds(named.model) != (operation == Operation::Embeddings) {
-            let message = if operation == Operation::Embeddings {
-                "this model gives no embeddings"
-            } else {
-                "this model only gives embeddings: POST /v1/embeddings"
-            };
-            return Err(Refusal {
-                param: Some("model".into()),
-                ..Refusal::new(400, "wrong_model", message)
-            });
-        }
-        self.serve(setup, ask, &named, now, meter).await
+        let asker = Asker {
+            account: &account.id,
+            policy: &Policy::default(),
+            explain: entrance::explains(&head.headers),
+        };
+        self.serve(setup, ask, &named, now, asker, meter).await
     }
 
-    /// Tries the endpoints in order until an answer begins well.
+    /// Tries the lanes in order until an answer begins well.
     async fn serve(
         &self,
         setup: &Setup,
         ask: Ask,
         named: &Named<'_>,
         now: DateTime<Utc>,
+        asker: Asker<'_>,
         meter: &mut Meter,
     ) -> Result<Begun, Refusal> {
-        let deadline = Instant::now() + setup.settings.total_timeout();
+        let began = Instant::now();
+        let deadline = began + setup.settings.total_timeout();
         let mut last: Option<UpstreamError> = None;
         let mut unsupported = None;
         let mut tried = 0;
-        for candidate in setup.routes.candidates(&ask, named, now)? {
-            if tried >= setup.settings.max_attempts.max(1) || Instant::now() >= deadline {
+        let mut plan = setup.routes.plan(&Question {
+            ask: &ask,
+            named: *named,
+            policy: asker.policy,
+            account: asker.account,
+            at: now,
+            now: began,
+            seed: meter.seed(),
+            attempts: setup.settings.max_attempts,
+        })?;
+        meter.routed(plan.summary());
+        while let Some(candidate) = plan.next() {
+            if Instant::now() >= deadline {
                 break;
             }
             let provider = &candidate.endpoint.provider;
@@ -278,10 +309,16 @@ impl Gateway {
             {
                 Ok(answer) => {
                     self.metrics.attempt(provider, "ok");
-                    let mut lifecycle = HeaderMap::new();
+                    plan.answered(Instant::now());
+                    let mut told = HeaderMap::new();
                     let day = named.model.deprecated;
                     let successor = named.model.successor.as_deref().filter(|_| day.is_some());
-                    end_of_life(day, successor, &mut lifecycle);
+                    end_of_life(day, successor, &mut told);
+                    if asker.explain
+                        && let Ok(route) = HeaderValue::try_from(plan.header())
+                    {
+                        told.insert(ROUTE, route);
+                    }
                     return Ok(Begun {
                         head: Head {
                             id: meter.id().to_owned(),
@@ -289,10 +326,10 @@ impl Gateway {
                             provider: provider.clone(),
                             created: now.timestamp(),
                         },
-                        passage: Passage::between(ask.operation, candidate.reach.dialect),
+                        passage: Passage::between(ask.operation, candidate.lane.reach.dialect),
                         ask,
                         answer,
-                        lifecycle,
+                        told,
                         deadline,
                         settings: Arc::clone(&setup.settings),
                     });
@@ -311,7 +348,7 @@ impl Gateway {
                         status = error.status,
                         "an attempt failed"
                     );
-                    let give_up = !error.kind.try_elsewhere();
+                    let give_up = !plan.failed(&error);
                     last = Some(error);
                     if give_up {
                         break;
@@ -341,7 +378,7 @@ impl Gateway {
             answer,
             head,
             passage,
-            lifecycle,
+            told,
             deadline,
             settings,
         } = begun;
@@ -370,7 +407,7 @@ impl Gateway {
             }
         };
         let headers = response.headers_mut();
-        headers.extend(lifecycle);
+        headers.extend(told);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(GENERATION, id);
         response

@@ -8,6 +8,7 @@ use crate::judge::tools::{ToolChoice, ToolJudge};
 use crate::metrics::Metrics;
 use crate::piece::{ErrorKind, FinishReason, Piece, UpstreamError, Usage};
 use crate::route::Candidate;
+use crate::route::health::{Answered, Health};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ pub struct Meter {
     /// Time spent in upstreams, but for the one at work.
     upstream: Duration,
     sent: Option<Instant>,
+    /// The lane at work, which hears how its attempt ends, and when that began.
+    lane: Option<(Arc<Health>, Instant)>,
     first_delta: Option<Instant>,
     last_byte: Option<Instant>,
     /// The attempt that failed last: nested if another one begins, the request's own failure if not.
@@ -78,6 +81,7 @@ impl Meter {
             arrived: Instant::now(),
             upstream: Duration::ZERO,
             sent: None,
+            lane: None,
             first_delta: None,
             last_byte: None,
             failed: None,
@@ -96,6 +100,17 @@ impl Meter {
     /// The request's id, as the client sees it.
     pub fn id(&self) -> &str {
         &self.event.request_id
+    }
+
+    /// Random bits of the request's own, for what is left to chance.
+    pub fn seed(&self) -> u64 {
+        let random = self.event.event_id.0[8..].iter();
+        random.fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+    }
+
+    /// How its lanes were chosen, in a line.
+    pub fn routed(&mut self, route: String) {
+        self.event.route = route;
     }
 
     /// When the request arrived.
@@ -150,20 +165,20 @@ impl Meter {
         let event = &mut self.event;
         candidate.endpoint.provider.clone_into(&mut event.provider);
         candidate.endpoint.id.clone_into(&mut event.endpoint);
-        event.region = candidate
-            .endpoint
-            .regions
-            .first()
-            .cloned()
-            .unwrap_or_default();
+        candidate.model.id.clone_into(&mut event.model);
+        candidate.lane.region.clone_into(&mut event.region);
         event.quantization = format!("{:?}", candidate.endpoint.quantization).to_lowercase();
-        event.simulated = candidate.reach.simulated;
+        event.simulated = candidate.lane.reach.simulated;
         self.price = Some(candidate.price.clone());
-        self.sent = Some(Instant::now());
+        let now = Instant::now();
+        candidate.lane.health.begin(now);
+        self.lane = Some((Arc::clone(&candidate.lane.health), now));
+        self.sent = Some(now);
     }
 
     /// The attempt failed. Whether another follows is not known yet.
     pub fn attempt_failed(&mut self, error: &UpstreamError) {
+        self.lane_failed(error);
         let took = self.upstream_done();
         let event = &self.event;
         self.failed = (event.failed_attempts.len() < MAX_ATTEMPTS).then(|| FailedAttempt {
@@ -277,8 +292,34 @@ impl Meter {
         );
     }
 
+    fn lane_failed(&mut self, error: &UpstreamError) {
+        if let Some((lane, began)) = self.lane.take() {
+            lane.failed(began, Instant::now(), error);
+        }
+    }
+
+    /// Tells the lane how the answer ended and how fast it was.
+    fn lane_answered(&mut self) {
+        let Some((lane, began)) = self.lane.take() else {
+            return;
+        };
+        let event = &self.event;
+        let answered = Answered {
+            whole: event.outcome == "ok",
+            ttft_us: event.ttft_us,
+            generation_us: event.generation_us,
+            completion_tokens: event.completion_tokens,
+        };
+        if event.cancelled || event.error_type == "shutdown" {
+            lane.left(Instant::now(), &answered);
+        } else {
+            lane.answered(began, Instant::now(), &answered);
+        }
+    }
+
     /// The last attempt failed; `status` is what the client got.
     pub fn broke(&mut self, error: &UpstreamError, status: u16) {
+        self.lane_failed(error);
         self.event.context_overflow = error.kind == ErrorKind::ContextOverflow;
         if error.kind == ErrorKind::Filtered {
             "content_filter".clone_into(&mut self.event.finish_reason);
@@ -416,6 +457,7 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         self.close();
+        self.lane_answered();
         self.metrics.ended(&self.event);
         if let Some(place) = self.place.take() {
             place.emit(std::mem::take(&mut self.event));

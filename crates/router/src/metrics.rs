@@ -1,6 +1,7 @@
 //! Figures for Prometheus, in its text format.
 
 use crate::emit::Emitter;
+use crate::route::breaker::State;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -107,8 +108,8 @@ impl Metrics {
         }
     }
 
-    /// All of them.
-    pub fn text(&self, emitter: &Emitter) -> String {
+    /// All of them, with the lanes whose breaker is not closed.
+    pub fn text(&self, emitter: &Emitter, broken: &[(&str, &str, State)]) -> String {
         use std::fmt::Write;
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {
@@ -137,6 +138,17 @@ impl Metrics {
         ] {
             let family = name.trim_end_matches("_total");
             write!(now, "# HELP tidemark_router_{family} {help}.\n# TYPE tidemark_router_{family} {kind}\ntidemark_router_{name} {value}\n").ok();
+        }
+        if !broken.is_empty() {
+            now.push_str("# HELP tidemark_router_lane_broken Lanes left alone because they fail: 1, and 0.5 while they are tried again.\n# TYPE tidemark_router_lane_broken gauge\n");
+        }
+        for (endpoint, region, state) in broken {
+            let value = if *state == State::Open { "1" } else { "0.5" };
+            writeln!(
+                now,
+                "tidemark_router_lane_broken{{endpoint=\"{endpoint}\",region=\"{region}\"}} {value}"
+            )
+            .ok();
         }
         let end = text.rfind("# EOF").unwrap_or(text.len());
         text.insert_str(end, &now);

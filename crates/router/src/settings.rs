@@ -3,6 +3,7 @@
 use crate::adapters::Dialect;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use tidemark_catalog::DataPolicy;
 
 /// The `[router]` table of the settings file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,6 +45,12 @@ pub struct Upstream {
     pub dialect: Dialect,
     /// Such as `https://api.openai.com/v1`.
     pub base_url: String,
+    /// Region that this address serves from, such as `eu-west`: the same provider may be named once for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// What was agreed on requests' content there, such as `{ collects = false, zdr = true }`; goes before what the catalog says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataPolicy>,
     /// Environment variable that holds our key there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_env: Option<String>,

@@ -118,14 +118,14 @@ pub async fn attempt(
 ) -> Result<Answer, Failure> {
     let target = Target {
         model: &candidate.endpoint.upstream,
-        max_output: candidate.model.max_output,
-        key: &candidate.reach.key,
+        max_output: candidate.lane.max_output,
+        key: &candidate.lane.reach.key,
     };
-    let adapter = candidate.reach.adapter;
+    let adapter = candidate.lane.reach.adapter;
     let outgoing = adapter.request(ask, target).map_err(Failure::Unsupported)?;
     let mut request = Request::builder()
         .method(Method::POST)
-        .uri(format!("{}{}", candidate.reach.base, outgoing.path))
+        .uri(format!("{}{}", candidate.lane.reach.base, outgoing.path))
         .header(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),

@@ -215,7 +215,7 @@ pub async fn providers(catalog: &Catalog, stopped: watch::Receiver<bool>) -> Res
         .context("no local port is free for the simulated providers")?;
     let address = listener.local_addr()?;
     let script = Script::demo(catalog);
-    let settings: Settings = toml::from_str(&script.upstreams(address))?;
+    let settings: Settings = toml::from_str(&script.upstreams_by_region(address))?;
     let until = async move {
         let mut stopped = stopped;
         stopped.wait_for(|stop| *stop).await.ok();
@@ -238,7 +238,8 @@ fn request(event: &UsageEvent) -> Request<Full<Bytes>> {
     let tokens = event.prompt_tokens.clamp(1, LIVE_PROMPT) as usize;
     let prompt = "tide ".repeat(tokens * 4 / 5 + 1);
     let model = match event.variant.as_str() {
-        "" => event.model.clone(),
+        // No endpoint of the catalog is free: such a request would only be refused.
+        "" | "free" => event.model.clone(),
         variant => format!("{}:{variant}", event.model),
     };
     let mut body = json!({

@@ -9,6 +9,7 @@ mod keys;
 mod output;
 mod reload;
 mod replay;
+mod route;
 mod sim;
 mod up;
 
@@ -129,6 +130,11 @@ enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
+    /// How requests are routed.
+    Route {
+        #[command(subcommand)]
+        command: RouteCommand,
+    },
     /// Checks settings, folders and addresses, and says what to do.
     Doctor,
 }
@@ -174,6 +180,15 @@ enum KeysCommand {
         #[arg(long, value_enum, default_value = "table")]
         format: Format,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum RouteCommand {
+    /// Which lanes a request could take, in which order, and why not the others; sends nothing. Exit code 1 when none is left.
+    #[command(
+        after_help = "Examples:\n  tidemark route explain --body request.json\n  echo '{\"model\": \"openai/gpt-4o:floor\", \"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}' | tidemark route explain --body - --format json"
+    )]
+    Explain(route::Explain),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
@@ -308,6 +323,9 @@ async fn dispatch(cli: Cli) -> Result<bool> {
             inspect::lake_upkeep(&config, command == LakeCommand::Vacuum).await?
         }
         Command::Keys { command } => keys::run(&config, command)?,
+        Command::Route {
+            command: RouteCommand::Explain(explain),
+        } => return route::explain(&config, &explain),
         Command::Doctor => return inspect::doctor(&config).await,
     }
     Ok(true)

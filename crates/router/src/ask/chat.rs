@@ -54,12 +54,13 @@ pub fn read(body: Map<String, Value>) -> Result<Ask, BadRequest> {
     })
 }
 
-/// The model's name as the client gave it.
+/// The model's name as the client gave it; the first of `models` where it gave no other.
 ///
 /// # Errors
 /// When there is none, or it is no text.
 pub(super) fn model(body: &Map<String, Value>) -> Result<String, BadRequest> {
-    match body.get("model") {
+    let first = || body.get("models").and_then(|models| models.get(0));
+    match body.get("model").or_else(first) {
         Some(Value::String(name)) if !name.is_empty() && name.len() <= 256 => Ok(name.clone()),
         _ => Err(BadRequest::field(
             "model",

@@ -50,6 +50,14 @@ pub struct Ask {
     pub offered: Offered,
 }
 
+impl Ask {
+    /// A field that steers the router, whichever API the body is of.
+    pub fn field(&self, name: &str) -> Option<&Value> {
+        let in_messages = || self.messages_body.as_ref()?.get(name);
+        self.body.get(name).or_else(in_messages)
+    }
+}
+
 /// Why a body is not a request: one sentence, and the field at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

@@ -131,6 +131,8 @@ pub fn reach(provider: &str, dialect: Dialect, base_url: &str) -> Upstream {
         provider: provider.into(),
         dialect,
         base_url: base_url.into(),
+        region: None,
+        data: None,
         key_env: None,
         simulated: true,
     }
