@@ -80,8 +80,8 @@ pub async fn measure(options: &Options) -> Result<Value> {
     let asker = Asker::new(PATIENCE);
     let pause = Duration::from_secs(1);
     let (many, few) = (
-        invented(6.0, time, pause, options.seed),
-        invented(0.7, time, pause, options.seed),
+        invented(4.0, time, pause, options.seed),
+        invented(0.5, time, pause, options.seed),
     );
 
     let by = [None, Some("price"), Some("latency"), Some("throughput")];

@@ -16,7 +16,7 @@ const SCRIPT: &str = r#"
 [behaviour]
 ttft_ms = { median = 400, p95 = 600 }
 tokens_per_second = 100
-tokens_per_chunk = 4
+tokens_per_chunk = 8
 completion_tokens = { median = 60, p95 = 120 }
 [provider.groq]
 any_model = true
@@ -38,7 +38,7 @@ const REGION: &str = "us-east";
 /// So many times as slow.
 const SLOWDOWN: f64 = 20.0;
 
-const RATE: f64 = 60.0;
+const RATE: f64 = 50.0;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Looks in the second over which a share is taken.

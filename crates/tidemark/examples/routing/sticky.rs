@@ -25,7 +25,7 @@ pub async fn measure(options: &Options) -> Result<Value> {
     let time = Duration::from_secs(if options.full { 180 } else { 40 });
     let turns = match &options.trace {
         Some(file) => recorded(file, time, FASTER)?,
-        None => invented(7.0, time, Duration::from_secs(4), options.seed),
+        None => invented(5.0, time, Duration::from_secs(4), options.seed),
     };
     let catalog = Catalog::builtin()?;
     let script = world(&catalog)?;
@@ -106,7 +106,7 @@ fn world(catalog: &Catalog) -> Result<Script> {
     let now = chrono::Utc::now();
     let mut text = format!(
         "[behaviour]\nttft_ms = {{ median = 300, p95 = 500 }}\ncompletion_tokens = {{ median = 40, p95 = 90 }}\n\
-         tokens_per_chunk = 4\ncache_s = {}\n",
+         tokens_per_chunk = 8\ncache_s = {}\n",
         300.0 / FASTER
     );
     for endpoint in catalog.endpoints_of(MODEL) {

@@ -26,7 +26,7 @@ struct Tried {
 
 pub async fn measure(options: &Options) -> Result<Value> {
     let time = Duration::from_secs(if options.full { 300 } else { 60 });
-    let (rate_routed, rate_each) = (120.0, 8.0);
+    let (rate_routed, rate_each) = (100.0, 5.0);
     let catalog = Catalog::builtin()?;
     let endpoints = endpoints(&catalog, &troubled(), MODEL);
     let asker = Asker::new(PATIENCE);
