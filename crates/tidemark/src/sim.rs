@@ -4,6 +4,7 @@ use crate::output::line;
 use crate::replay::Speed;
 use crate::up::signal;
 use anyhow::{Context, Result};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use tidemark_catalog::Catalog;
 use tidemark_sim::providers::{Providers, Script};
@@ -61,17 +62,7 @@ pub async fn run(options: Options) -> Result<()> {
         )
     })?;
     let address = listener.local_addr()?;
-    let upstreams = if options.regions {
-        script.upstreams_by_region(address)
-    } else {
-        script.upstreams(address)
-    };
-    line("# For tidemark.toml:\n");
-    line(
-        upstreams
-            .replace("[[upstreams]]", "\n[[router.upstreams]]")
-            .trim_start(),
-    );
+    line(settings(&script, address, options.regions));
     line(format!(
         "# Simulated: {} providers at http://{address}/PROVIDER/v1 and http://{address}/PROVIDER@REGION/v1; GET http://{address}/ lists \
          them, /ledger says what they did, POST /control switches faults. Ctrl-C stops.",
@@ -80,4 +71,40 @@ pub async fn run(options: Options) -> Result<()> {
     Ok(Providers::new(script, options.seed)
         .serve(listener, signal())
         .await?)
+}
+
+/// What `tidemark.toml` needs to reach the providers.
+fn settings(script: &Script, address: SocketAddr, regions: bool) -> String {
+    let upstreams = if regions {
+        script.upstreams_by_region(address)
+    } else {
+        script.upstreams(address)
+    };
+    let upstreams = upstreams.replace("[[upstreams]]", "\n[[router.upstreams]]");
+    format!("# For tidemark.toml:\n{upstreams}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use std::sync::Arc;
+    use tidemark_router::route::Routes;
+
+    #[test]
+    fn a_router_can_use_what_is_printed() -> Result<()> {
+        let catalog = Arc::new(Catalog::builtin()?);
+        let script = Script::demo(&catalog);
+        let mut counts = Vec::new();
+        for regions in [false, true] {
+            let text = settings(&script, "127.0.0.1:9000".parse()?, regions);
+            let config: Config = toml::from_str(&text)?;
+            Routes::new(Arc::clone(&catalog), &config.router)?;
+            counts.push(config.router.upstreams.len());
+        }
+        let of_all = catalog.providers().iter();
+        let lanes = of_all.map(|provider| provider.regions.len().max(1)).sum();
+        assert_eq!(counts, [catalog.providers().len(), lanes]);
+        Ok(())
+    }
 }
