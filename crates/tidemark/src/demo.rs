@@ -215,13 +215,22 @@ pub async fn providers(catalog: &Catalog, stopped: watch::Receiver<bool>) -> Res
         .context("no local port is free for the simulated providers")?;
     let address = listener.local_addr()?;
     let script = Script::demo(catalog);
-    let settings: Settings = toml::from_str(&script.upstreams(address))?;
+    let settings: Settings = toml::from_str(&script.upstreams_by_region(address))?;
     let until = async move {
         let mut stopped = stopped;
         stopped.wait_for(|stop| *stop).await.ok();
     };
     tokio::spawn(Providers::new(script, Micros::now().0 as u64).serve(listener, until));
     Ok(settings.upstreams)
+}
+
+/// Whether an account asks for the provider of its events first.
+fn insists(account: &str) -> bool {
+    account
+        .bytes()
+        .fold(0, |sum: u8, byte| sum.wrapping_add(byte))
+        % 2
+        == 0
 }
 
 /// What a client asks whose use the event describes. The answer will be another one: what happens is up to the provider.
@@ -237,8 +246,11 @@ fn request(event: &UsageEvent) -> Request<Full<Bytes>> {
         "model": model,
         "stream": event.streamed,
         "messages": [{"role": "user", "content": prompt}],
-        "provider": {"order": [event.provider]},
     });
+    // Every other account insists on a provider, and meets its bad times; the others leave the choice to the router.
+    if let (true, Some(body)) = (insists(&event.account_id), body.as_object_mut()) {
+        body.insert("provider".into(), json!({"order": [event.provider]}));
+    }
     if let (true, Some(body)) = (event.tools_offered > 0, body.as_object_mut()) {
         let choice = if event.tool_choice == "required" {
             "required"

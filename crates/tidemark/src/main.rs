@@ -13,6 +13,7 @@ mod output;
 mod reload;
 mod replay;
 mod route;
+mod sim;
 mod up;
 
 use anyhow::Result;
@@ -86,6 +87,11 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Simulated providers as a process of their own: for trying the router without accounts.
+    #[command(
+        after_help = "Examples:\n  tidemark sim --speed max --no-faults > tidemark.toml & tidemark up\n  tidemark sim --script faults.toml --listen 127.0.0.1:9000"
+    )]
+    Sim(sim::Options),
     /// What is on the bus.
     #[command(
         after_help = "Examples:\n  tidemark events --from start --limit 20\n  tidemark events --follow --format json | jq .model"
@@ -273,6 +279,7 @@ async fn dispatch(cli: Cli) -> Result<bool> {
                 None => replay::run(&config, &file, format, options, speed).await?,
             }
         }
+        Command::Sim(options) => sim::run(options).await?,
         Command::Events {
             follow,
             from,

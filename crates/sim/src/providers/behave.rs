@@ -2,9 +2,10 @@
 //! but the time, which moves brownouts and drifts.
 
 use super::ask::Ask;
+use super::behaviour::Behaviour;
 use super::directive::{Act, Cut, Directive};
-use super::script::{Behaviour, Dialect, Model};
-use super::values::Chance;
+use super::script::{Dialect, Model};
+use super::values::{Chance, Trouble};
 use chrono::{DateTime, Utc};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -70,6 +71,8 @@ pub(super) struct Scene<'a> {
     pub(super) moment: Moment,
     /// Factor on every delay.
     pub(super) speed: f64,
+    /// Of all requests: what bad times follow from.
+    pub(super) world: u64,
     /// Of this one request.
     pub(super) seed: u64,
 }
@@ -81,6 +84,7 @@ pub(super) fn plan(scene: Scene<'_>, ask: &Ask, directive: &Directive) -> Plan {
         dialect,
         moment,
         speed,
+        world,
         seed,
     } = scene;
     let mut rng = SmallRng::seed_from_u64(seed);
@@ -103,21 +107,12 @@ pub(super) fn plan(scene: Scene<'_>, ask: &Ask, directive: &Directive) -> Plan {
     );
     let salt = rng.random::<u64>();
 
-    let brownout = behaviour
-        .brownouts
-        .iter()
-        .find(|brownout| brownout.is_on(moment.since_start));
-    let slowdown = brownout.map_or(1.0, |brownout| brownout.slowdown.0.max(0.01));
+    let trouble = behaviour.trouble(moment.since_start, world);
+    let slowdown = trouble.slowdown.max(0.01);
     let act = match directive.act {
         Some(act) => act,
         None if directive.given => Act::Ok,
-        None => chance(
-            behaviour,
-            ask,
-            brownout.map_or(0.0, |brownout| brownout.error_rate.0),
-            moment.now,
-            (fault, kind, wrong),
-        ),
+        None => chance(behaviour, ask, trouble, moment.now, (fault, kind, wrong)),
     };
     // Anthropic has a status of its own for that.
     let act = match act {
@@ -175,7 +170,7 @@ pub(super) fn plan(scene: Scene<'_>, ask: &Ask, directive: &Directive) -> Plan {
 fn chance(
     behaviour: &Behaviour,
     ask: &Ask,
-    brownout: f64,
+    trouble: Trouble,
     now: DateTime<Utc>,
     (fault, kind, wrong): (f64, f64, f64),
 ) -> Act {
@@ -211,7 +206,9 @@ fn chance(
         (behaviour.garbage, garbage),
         (behaviour.error_200, failed),
         (behaviour.endless, Act::Endless),
-        (Chance(brownout), Act::Status(503)),
+        (Chance(trouble.rate_limited), Act::Status(429)),
+        (Chance(trouble.hang), Act::Hang),
+        (Chance(trouble.error_rate), Act::Status(503)),
     ] {
         lot.share(share, act);
     }
@@ -256,6 +253,7 @@ mod tests {
             dialect: Dialect::Openai,
             moment,
             speed: 1.0,
+            world: 7,
             seed: number.wrapping_mul(0x9E37_79B9_7F4A_7C15),
         };
         plan(scene, &ask, &Directive::default())

@@ -26,6 +26,7 @@ impl Drop for Bill {
     fn drop(&mut self) {
         let entry = Entry {
             provider: std::mem::take(&mut self.entry.provider),
+            region: std::mem::take(&mut self.entry.region),
             model: std::mem::take(&mut self.entry.model),
             id: std::mem::take(&mut self.entry.id),
             ending: self.entry.ending,

@@ -1,32 +1,36 @@
-//! Prompt prefixes that a provider has seen within the last minutes.
+//! Prompt prefixes that a provider has seen within the last minutes, in one of its regions.
 
 use super::ask::Ask;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-const KEPT: Duration = Duration::from_secs(300);
-
 /// Beyond this the old ones go, and then all.
 const MOST: usize = 200_000;
 
-/// All providers' prefixes, by a hash that their names are part of.
+/// All prefixes, by a hash that the names of provider, region and model are part of.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     seen: Mutex<HashMap<u64, Instant>>,
 }
 
 impl Cache {
-    /// How many tokens of the prompt are cached, and remembers the prompt. At least one token is never cached: something
-    /// must be read to answer.
-    pub(super) fn look(&self, endpoint: u64, ask: &Ask, least: u64, now: Instant) -> u64 {
+    /// How many tokens of the prompt are cached, and remembers the prompt: prefixes of at least so many tokens, for so long. At
+    /// least one token is never cached: something must be read to answer.
+    pub(super) fn look(
+        &self,
+        endpoint: u64,
+        ask: &Ask,
+        (least, kept): (u64, Duration),
+        now: Instant,
+    ) -> u64 {
         let total = ask.prompt_tokens();
         if total < least.max(2) {
             return 0;
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() > MOST {
-            seen.retain(|_, at| now.duration_since(*at) < KEPT);
+            seen.retain(|_, at| now.saturating_duration_since(*at) < kept);
             if seen.len() > MOST {
                 seen.clear();
             }
@@ -39,7 +43,7 @@ impl Cache {
                 continue;
             }
             let before = seen.insert(hash, now);
-            if before.is_some_and(|at| now.saturating_duration_since(at) < KEPT) {
+            if before.is_some_and(|at| now.saturating_duration_since(at) < kept) {
                 cached = tokens;
             }
         }
@@ -72,7 +76,7 @@ mod tests {
             cache.look(
                 endpoint,
                 &ask(turns),
-                1_024,
+                (1_024, Duration::from_secs(300)),
                 now + Duration::from_secs(seconds),
             )
         };

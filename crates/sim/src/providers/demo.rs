@@ -29,8 +29,8 @@ fn fill(raw: &mut RawScript, catalog: &Catalog) {
             slug if slug.starts_with("google") => Dialect::Gemini,
             _ => Dialect::OpenaiCompatible,
         });
-        if entry.default_region.is_none() {
-            entry.default_region = provider.regions.first().cloned();
+        if entry.regions.is_empty() {
+            entry.regions.clone_from(&provider.regions);
         }
         let median = 200.0 + 600.0 * unit(slug, 1).powi(2);
         entry.lean(Law {

@@ -26,6 +26,8 @@ pub enum Ending {
 pub struct Entry {
     /// Slug of the provider.
     pub provider: String,
+    /// Region that was asked; empty where there is none.
+    pub region: String,
     /// The provider's name of the model.
     pub model: String,
     /// Id of the answer; empty where there was none.
@@ -57,7 +59,8 @@ pub struct Served {
 
 #[derive(Debug, Default)]
 struct Books {
-    providers: BTreeMap<String, Served>,
+    /// By provider and region.
+    lanes: BTreeMap<String, BTreeMap<String, Served>>,
     recent: VecDeque<Entry>,
 }
 
@@ -76,76 +79,89 @@ impl Ledger {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn came(&self, provider: &str) {
-        let mut books = self.books();
-        match books.providers.get_mut(provider) {
-            Some(served) => served.requests += 1,
-            None => {
-                books.providers.insert(
-                    provider.to_owned(),
-                    Served {
-                        requests: 1,
-                        ..Served::default()
-                    },
-                );
-            }
-        }
+    pub(super) fn came(&self, provider: &str, region: &str) {
+        self.books().lane(provider, region).requests += 1;
     }
 
     pub(super) fn ended(&self, entry: Entry) {
         let mut books = self.books();
-        if let Some(served) = books.providers.get_mut(&entry.provider) {
-            match entry.ending {
-                Ending::Answered => served.answered += 1,
-                Ending::Refused(status) => {
-                    served.refused += 1;
-                    served.rate_limited += u64::from(status == 429);
-                }
-                Ending::Cut => served.cut += 1,
-                Ending::Left => served.left += 1,
+        let served = books.lane(&entry.provider, &entry.region);
+        match entry.ending {
+            Ending::Answered => served.answered += 1,
+            Ending::Refused(status) => {
+                served.refused += 1;
+                served.rate_limited += u64::from(status == 429);
             }
-            served.billed = served.billed.plus(&entry.billed);
+            Ending::Cut => served.cut += 1,
+            Ending::Left => served.left += 1,
         }
+        served.billed = served.billed.plus(&entry.billed);
         if books.recent.len() >= KEPT {
             books.recent.pop_front();
         }
         books.recent.push_back(entry);
     }
 
-    /// What a provider did so far.
+    /// What a provider did so far, in all its regions.
     pub fn served(&self, provider: &str) -> Served {
-        self.books()
-            .providers
+        let books = self.books();
+        sum(books
+            .lanes
             .get(provider)
-            .copied()
-            .unwrap_or_default()
+            .into_iter()
+            .flat_map(BTreeMap::values))
+    }
+
+    /// What a provider did in a region.
+    pub fn served_in(&self, provider: &str, region: &str) -> Served {
+        let books = self.books();
+        let lane = books
+            .lanes
+            .get(provider)
+            .and_then(|lanes| lanes.get(region));
+        lane.copied().unwrap_or_default()
     }
 
     /// What each provider did that was asked at all.
     pub fn all(&self) -> BTreeMap<String, Served> {
-        self.books().providers.clone()
+        let books = self.books();
+        let lanes = books.lanes.iter();
+        lanes
+            .map(|(provider, lanes)| (provider.clone(), sum(lanes.values())))
+            .collect()
     }
 
     /// The sum over all providers.
     pub fn total(&self) -> Served {
-        self.books()
-            .providers
-            .values()
-            .fold(Served::default(), |sum, served| Served {
-                requests: sum.requests + served.requests,
-                answered: sum.answered + served.answered,
-                refused: sum.refused + served.refused,
-                rate_limited: sum.rate_limited + served.rate_limited,
-                cut: sum.cut + served.cut,
-                left: sum.left + served.left,
-                billed: sum.billed.plus(&served.billed),
-            })
+        sum(self.books().lanes.values().flat_map(BTreeMap::values))
     }
 
     /// The latest requests that ended, up to 4,096, oldest first.
     pub fn recent(&self) -> Vec<Entry> {
         self.books().recent.iter().cloned().collect()
     }
+}
+
+impl Books {
+    fn lane(&mut self, provider: &str, region: &str) -> &mut Served {
+        self.lanes
+            .entry(provider.to_owned())
+            .or_default()
+            .entry(region.to_owned())
+            .or_default()
+    }
+}
+
+fn sum<'a>(parts: impl Iterator<Item = &'a Served>) -> Served {
+    parts.fold(Served::default(), |sum, served| Served {
+        requests: sum.requests + served.requests,
+        answered: sum.answered + served.answered,
+        refused: sum.refused + served.refused,
+        rate_limited: sum.rate_limited + served.rate_limited,
+        cut: sum.cut + served.cut,
+        left: sum.left + served.left,
+        billed: sum.billed.plus(&served.billed),
+    })
 }
 
 impl Tokens {

@@ -2,8 +2,9 @@
 //!
 //! One listener serves them all. The base URL of a provider is `http://ADDR/{provider}/v1`, for the Gemini dialect
 //! `http://ADDR/{provider}/v1beta`; below it is what the real one has: `/chat/completions` and `/embeddings`,
-//! `/messages`, `/models/{model}:generateContent` and `:streamGenerateContent`. `GET http://ADDR/ledger` shows the
-//! [`Ledger`] as JSON. No key is checked.
+//! `/messages`, `/models/{model}:generateContent` and `:streamGenerateContent`. With `{provider}@{region}` in the place of
+//! `{provider}`, a region is asked as an upstream of its own: it has its behaviour, its prompt cache and its line in the books.
+//! `GET http://ADDR/ledger` shows the [`Ledger`] as JSON. No key is checked.
 //!
 //! What happens to a request follows from the [`Script`], the seed, the endpoint and how many requests the endpoint
 //! got before, so that a run can be repeated. A test can also say what is to happen to one request:
@@ -37,6 +38,14 @@
 //! | `no-usage` | no token counts; goes together with any other |
 //! | `reasoning=N` | tokens of thinking |
 //!
+//! Whole providers are switched by `POST http://ADDR/control`, from outside and while they run. `behaviour` has the fields of the
+//! script, and lies over what the script says; `region` and `duration_s` may be left out. Without `behaviour` all is as before.
+//! The answer, as that to `GET`, lists what is on:
+//!
+//! ```json
+//! {"provider": "groq", "region": "us-west", "behaviour": {"slowdown": 20, "server_error": 0.3}, "duration_s": 60}
+//! ```
+//!
 //! A request that says anything is left alone by chance: no fault but the named one, tools are called where they may
 //! be, several where several are offered. Delays that a request names are not scaled by the script's speed. Words that
 //! are not known are answered 400. After a tool's result the answer is text, so that agents come to an end.
@@ -48,8 +57,10 @@ mod answer;
 mod anthropic;
 mod ask;
 mod behave;
+mod behaviour;
 mod body;
 mod cache;
+mod control;
 mod demo;
 mod dialect;
 mod directive;
@@ -60,6 +71,7 @@ mod gemini;
 mod instance;
 mod ledger;
 mod openai;
+mod published;
 mod reply;
 mod script;
 mod server;
@@ -67,8 +79,9 @@ mod values;
 mod words;
 
 pub use answer::Tokens;
+pub use behaviour::Behaviour;
 pub use ledger::{Ending, Entry, Ledger, Served};
-pub use script::{Behaviour, Dialect, Script, ScriptError};
+pub use script::{Dialect, Script, ScriptError};
 pub use values::{Amount, Brownout, Chance, Drift, Law};
 
 use std::io;

@@ -3,6 +3,7 @@
 use super::answer::{Answer, Tokens};
 use super::ask::{Ask, Choice};
 use super::behave::{Pace, Plan, Scene, plan};
+use super::behaviour::Behaviour;
 use super::body::{Bill, End, Paced, Reply};
 use super::dialect::{Tongue, tongue};
 use super::directive::{Act, Cut, Directive};
@@ -13,6 +14,7 @@ use super::script::{Dialect, Model};
 use super::server::{Desk, House, error, whole};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response};
+use std::borrow::Cow;
 use std::time::Duration;
 use xxhash_rust::xxh64::xxh64;
 
@@ -27,28 +29,8 @@ pub(super) struct Call<'a> {
     pub(super) house: &'a House,
     pub(super) desk: &'a Desk,
     pub(super) headers: &'a HeaderMap,
-}
-
-/// A fresh line of the ledger.
-fn entry(desk: &Desk, model: &str, ending: Ending) -> Entry {
-    Entry {
-        provider: desk.provider.name.clone(),
-        model: model.to_owned(),
-        id: String::new(),
-        ending,
-        billed: Tokens::default(),
-    }
-}
-
-/// Answers with an error and books it.
-pub(super) fn refuse(house: &House, desk: &Desk, model: &str, fault: &Fault) -> Response<Reply> {
-    house
-        .ledger
-        .ended(entry(desk, model, Ending::Refused(fault.status)));
-    let mut response = error(desk.provider.dialect, fault);
-    let id = xxh64(fault.message.as_bytes(), u64::from(fault.status));
-    stamp(&mut response, desk.provider.dialect, id);
-    response
+    /// Region that the path names.
+    pub(super) region: Option<&'a str>,
 }
 
 /// Adds the request id, under the header that the dialect has for it.
@@ -73,9 +55,42 @@ impl<'a> Call<'a> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    fn region(&self) -> Option<&str> {
+    pub(super) fn region(&self) -> Option<&str> {
         self.header("x-sim-region")
+            .or(self.region)
             .or(self.desk.provider.default_region.as_deref())
+    }
+
+    /// A fresh line of the ledger.
+    fn entry(&self, model: &str, ending: Ending) -> Entry {
+        Entry {
+            provider: self.desk.provider.name.clone(),
+            region: self.region().unwrap_or_default().to_owned(),
+            model: model.to_owned(),
+            id: String::new(),
+            ending,
+            billed: Tokens::default(),
+        }
+    }
+
+    /// Answers with an error and books it.
+    pub(super) fn refuse(&self, model: &str, fault: &Fault) -> Response<Reply> {
+        let ending = Ending::Refused(fault.status);
+        self.house.ledger.ended(self.entry(model, ending));
+        let dialect = self.desk.provider.dialect;
+        let mut response = error(dialect, fault);
+        let id = xxh64(fault.message.as_bytes(), u64::from(fault.status));
+        stamp(&mut response, dialect, id);
+        response
+    }
+
+    /// How the model behaves in the region, with what was switched on.
+    fn behaviour<'b>(&self, model: &'b Model) -> Cow<'b, Behaviour> {
+        let region = self.region();
+        let scripted = model.behaviour(region);
+        self.house
+            .switches
+            .over(scripted, &self.desk.provider.name, region)
     }
 
     /// What the request asks the simulator for; headers win over words.
@@ -119,11 +134,12 @@ impl<'a> Call<'a> {
     pub(super) fn plan(&self, model: &Model, ask: &Ask, directive: &Directive) -> Plan {
         let number = self.desk.number(&ask.model);
         let scene = Scene {
-            behaviour: model.behaviour(self.region()),
+            behaviour: &self.behaviour(model),
             model,
             dialect: self.desk.provider.dialect,
             moment: self.house.moment(),
             speed: self.house.speed,
+            world: self.house.seed,
             seed: self.endpoint(&ask.model) ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15),
         };
         plan(scene, ask, directive)
@@ -139,7 +155,7 @@ impl<'a> Call<'a> {
     pub(super) fn bill(&self, model: &str) -> Bill {
         Bill {
             ledger: self.house.ledger.clone(),
-            entry: entry(self.desk, model, Ending::Left),
+            entry: self.entry(model, Ending::Left),
         }
     }
 
@@ -186,11 +202,15 @@ impl<'a> Call<'a> {
     }
 
     fn compose(&self, ask: &Ask, plan: &Plan, model: &Model) -> Answer {
-        let least = model.behaviour(self.region()).cache_min_tokens.0 as u64;
+        let behaviour = self.behaviour(model);
+        let least = behaviour.cache_min_tokens.0 as u64;
+        let kept = Duration::try_from_secs_f64(behaviour.cache_s.0).unwrap_or_default();
+        // Every region has machines of its own, and what they remember.
+        let place = self.region().unwrap_or_default();
         let cached = self.house.cache.look(
-            self.endpoint(&ask.model),
+            xxh64(place.as_bytes(), self.endpoint(&ask.model)),
             ask,
-            least,
+            (least, kept),
             std::time::Instant::now(),
         );
         let total = ask.prompt_tokens();

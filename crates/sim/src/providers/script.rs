@@ -4,7 +4,8 @@
 //! `[behaviour]`, the provider's, its model's, the provider's region, the model's region.
 //! `data/demo_providers.toml` shows and explains every field.
 
-use super::values::{Amount, Brownout, Chance, Drift, Law};
+use super::behaviour::{Behaviour, Layer};
+use super::values::{Amount, Law};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,119 +25,12 @@ pub enum Dialect {
     Gemini,
 }
 
-macro_rules! behaviour {
-    ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr;)*) => {
-        /// How an endpoint behaves in a region: the outcome of all layers.
-        #[derive(Debug, Clone, PartialEq)]
-        pub struct Behaviour {
-            $($(#[$doc])* pub(super) $name: $type,)*
-        }
-
-        impl Default for Behaviour {
-            /// Never fails.
-            fn default() -> Self {
-                Self { $($name: $default,)* }
-            }
-        }
-
-        /// Some fields of a [`Behaviour`].
-        #[derive(Debug, Clone, Default, Deserialize)]
-        #[serde(deny_unknown_fields, default)]
-        struct Layer {
-            $($name: Option<$type>,)*
-        }
-
-        impl Layer {
-            fn over(&self, below: &Behaviour) -> Behaviour {
-                Behaviour {
-                    $($name: self.$name.clone().unwrap_or_else(|| below.$name.clone()),)*
-                }
-            }
-        }
-    };
-}
-
-behaviour! {
-    /// Milliseconds to the first token.
-    ttft_ms: Law = Law { median: 300.0, p95: 600.0 };
-    /// Speed of generation.
-    tokens_per_second: Amount = Amount(80.0);
-    /// Length of an answer's text.
-    completion_tokens: Law = Law { median: 120.0, p95: 400.0 };
-    /// Length of the thinking before it, at models that reason.
-    reasoning_tokens: Law = Law { median: 80.0, p95: 600.0 };
-    /// Tokens in one part of a stream; 0: what is usual in the dialect.
-    tokens_per_chunk: Amount = Amount(0.0);
-    /// Prompts below this are not cached.
-    cache_min_tokens: Amount = Amount(1_024.0);
-    /// Share of requests answered 429.
-    rate_limited: Chance = Chance(0.0);
-    /// What `Retry-After` then says, seconds.
-    retry_after_s: Amount = Amount(2.0);
-    /// Share of requests answered 500, 502 or 503.
-    server_error: Chance = Chance(0.0);
-    /// Share of requests never answered.
-    hang: Chance = Chance(0.0);
-    /// Share of answers that stop in the middle, connection open.
-    stall: Chance = Chance(0.0);
-    /// Share of answers whose connection is cut in the middle.
-    cut: Chance = Chance(0.0);
-    /// Share of answers refused in the API's own words.
-    refuse: Chance = Chance(0.0);
-    /// Share of answers stopped by the provider's filter.
-    filter: Chance = Chance(0.0);
-    /// Share of answers refused in prose.
-    refuse_text: Chance = Chance(0.0);
-    /// Share of tool calls whose arguments are not JSON.
-    invalid_json: Chance = Chance(0.0);
-    /// Share of tool calls with a name that was not offered.
-    unknown_tool: Chance = Chance(0.0);
-    /// Share of tool calls whose arguments fail the schema.
-    schema_mismatch: Chance = Chance(0.0);
-    /// Share of requests that must call a tool and get text.
-    ignore_tools: Chance = Chance(0.0);
-    /// Share of requests that may call a tool and do.
-    calls_tools: Chance = Chance(1.0);
-    /// Of those, share that calls several at once where several are offered.
-    parallel_calls: Chance = Chance(1.0);
-    /// Share of answers cut at the token limit.
-    truncate: Chance = Chance(0.0);
-    /// Share of answers that are garbage: HTML, half a line, the wrong content type.
-    garbage: Chance = Chance(0.0);
-    /// Share of answers that begin with a 200 and are, or end in, an error.
-    error_200: Chance = Chance(0.0);
-    /// Share of streams that never end.
-    endless: Chance = Chance(0.0);
-    /// Share of answers without token counts.
-    no_usage: Chance = Chance(0.0);
-    /// Bad times.
-    brownouts: Vec<Brownout> = Vec::new();
-    /// A change for the worse.
-    drift: Option<Drift> = None;
-}
-
-impl Behaviour {
-    /// The same pace without any fault.
-    fn calm(&self) -> Self {
-        Self {
-            ttft_ms: self.ttft_ms,
-            tokens_per_second: self.tokens_per_second,
-            completion_tokens: self.completion_tokens,
-            reasoning_tokens: self.reasoning_tokens,
-            tokens_per_chunk: self.tokens_per_chunk,
-            cache_min_tokens: self.cache_min_tokens,
-            calls_tools: self.calls_tools,
-            parallel_calls: self.parallel_calls,
-            ..Self::default()
-        }
-    }
-}
-
 /// The file. Its parts that the demo fills in from the catalog are reachable from there.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawScript {
     pub(super) speed: Option<Amount>,
+    clock: Option<Amount>,
     behaviour: Layer,
     pub(super) provider: BTreeMap<String, RawProvider>,
 }
@@ -146,6 +40,7 @@ pub(super) struct RawScript {
 pub(super) struct RawProvider {
     pub(super) dialect: Option<Dialect>,
     pub(super) default_region: Option<String>,
+    pub(super) regions: Vec<String>,
     any_model: Option<bool>,
     behaviour: Layer,
     region: BTreeMap<String, Layer>,
@@ -188,10 +83,19 @@ pub(super) struct Provider {
     pub(super) name: String,
     pub(super) dialect: Dialect,
     pub(super) default_region: Option<String>,
+    /// Where it can be asked.
+    pub(super) regions: Vec<String>,
     /// What answers for models that the script does not name, where it answers for any.
     pub(super) any: Option<Model>,
     /// By the provider's own name of the model.
     pub(super) models: BTreeMap<String, Model>,
+}
+
+impl Provider {
+    /// Whether it can be asked in a region; one that names none takes all.
+    pub(super) fn has(&self, region: &str) -> bool {
+        self.regions.is_empty() || self.regions.iter().any(|known| known == region)
+    }
 }
 
 /// A model at a provider.
@@ -216,6 +120,7 @@ impl Model {
 #[derive(Debug, Clone)]
 pub struct Script {
     pub(super) speed: f64,
+    pub(super) clock: f64,
     pub(super) providers: BTreeMap<String, Provider>,
 }
 
@@ -265,14 +170,18 @@ impl Script {
     }
 
     pub(super) fn resolve(raw: &RawScript) -> Self {
-        let base = raw.behaviour.over(&Behaviour::default());
         let providers = raw
             .provider
             .iter()
-            .map(|(name, provider)| (name.clone(), resolve_provider(name, provider, &base)))
+            .map(|(name, provider)| {
+                let everybody = raw.behaviour.clone().placed(name);
+                let base = everybody.over(&Behaviour::default());
+                (name.clone(), resolve_provider(name, provider, &base))
+            })
             .collect();
         Self {
             speed: raw.speed.map_or(1.0, |speed| speed.0),
+            clock: raw.clock.map_or(1.0, |clock| clock.0),
             providers,
         }
     }
@@ -280,11 +189,29 @@ impl Script {
     /// Multiplies every delay that no request forces; 0 is no waiting at all. Not a number and negative are 0.
     #[must_use]
     pub fn with_speed(mut self, factor: f64) -> Self {
-        self.speed = if factor.is_finite() {
-            factor.max(0.0)
-        } else {
-            0.0
-        };
+        self.speed = sane(factor);
+        self
+    }
+
+    /// So many times as fast as it says; not above 0 is no waiting at all.
+    #[must_use]
+    pub fn faster(self, times: f64) -> Self {
+        let speed = self.speed / times;
+        self.with_speed(speed)
+    }
+
+    /// How fast the time of brownouts runs: at 60 an hour of the script passes in a minute.
+    #[must_use]
+    pub fn with_clock(mut self, factor: f64) -> Self {
+        self.clock = sane(factor);
+        self
+    }
+
+    /// Only these of the providers.
+    #[must_use]
+    pub fn only(mut self, providers: &[&str]) -> Self {
+        self.providers
+            .retain(|name, _| providers.contains(&name.as_str()));
         self
     }
 
@@ -305,20 +232,22 @@ impl Script {
 
     /// The settings that let a router reach these providers at `address`: `[[upstreams]]` of its `[router]` table, as TOML.
     pub fn upstreams(&self, address: impl std::fmt::Display) -> String {
-        self.providers()
-            .map(|(provider, dialect)| {
-                let (dialect, version) = match dialect {
-                    Dialect::OpenaiCompatible => ("openai_compatible", "v1"),
-                    Dialect::Openai => ("openai", "v1"),
-                    Dialect::Anthropic => ("anthropic", "v1"),
-                    Dialect::Gemini => ("gemini", "v1beta"),
-                };
-                format!(
-                    "[[upstreams]]\nprovider = \"{provider}\"\ndialect = \"{dialect}\"\n\
-                     base_url = \"http://{address}/{provider}/{version}\"\nsimulated = true\n"
-                )
-            })
-            .collect()
+        let provider = |provider| upstream(provider, None, &address);
+        self.providers.values().map(provider).collect()
+    }
+
+    /// The same with an upstream for each region of each provider, so that a router can tell them apart.
+    pub fn upstreams_by_region(&self, address: impl std::fmt::Display) -> String {
+        let mut out = String::new();
+        for provider in self.providers.values() {
+            if provider.regions.is_empty() {
+                out += &upstream(provider, None, &address);
+            }
+            for region in &provider.regions {
+                out += &upstream(provider, Some(region), &address);
+            }
+        }
+        out
     }
 
     /// Slugs and dialects of the providers.
@@ -326,6 +255,13 @@ impl Script {
         self.providers
             .values()
             .map(|provider| (provider.name.as_str(), provider.dialect))
+    }
+
+    /// Where a provider can be asked.
+    pub fn regions(&self, provider: &str) -> &[String] {
+        self.providers
+            .get(provider)
+            .map_or(&[], |provider| &provider.regions)
     }
 
     /// Whether a provider knows a model by this upstream name.
@@ -360,22 +296,50 @@ impl Default for Script {
     }
 }
 
+/// A factor on time.
+fn sane(factor: f64) -> f64 {
+    if factor.is_finite() {
+        factor.max(0.0)
+    } else {
+        0.0
+    }
+}
+
+fn upstream(provider: &Provider, region: Option<&str>, address: &impl std::fmt::Display) -> String {
+    let (dialect, version) = match provider.dialect {
+        Dialect::OpenaiCompatible => ("openai_compatible", "v1"),
+        Dialect::Openai => ("openai", "v1"),
+        Dialect::Anthropic => ("anthropic", "v1"),
+        Dialect::Gemini => ("gemini", "v1beta"),
+    };
+    let name = &provider.name;
+    let (at, region) = region.map_or_else(Default::default, |region| {
+        (format!("@{region}"), format!("region = \"{region}\"\n"))
+    });
+    format!(
+        "[[upstreams]]\nprovider = \"{name}\"\n{region}dialect = \"{dialect}\"\n\
+         base_url = \"http://{address}/{name}{at}/{version}\"\nsimulated = true\n"
+    )
+}
+
 fn resolve_provider(name: &str, raw: &RawProvider, base: &Behaviour) -> Provider {
-    let own = raw.behaviour.over(base);
-    let model = |raw_model: &RawModel| {
-        let own = raw_model.behaviour.over(&own);
+    let layer =
+        |layer: Option<&Layer>, place: &str| layer.cloned().unwrap_or_default().placed(place);
+    let own = layer(Some(&raw.behaviour), name).over(base);
+    let model = |model: &str, raw_model: &RawModel| {
+        let at_model = format!("{name}/{model}");
+        let own = layer(Some(&raw_model.behaviour), &at_model).over(&own);
         let regions = raw
             .region
             .keys()
             .chain(raw_model.region.keys())
             .map(|region| {
-                let nothing = Layer::default();
-                let there = raw.region.get(region).unwrap_or(&nothing).over(&own);
-                let there = raw_model
-                    .region
-                    .get(region)
-                    .unwrap_or(&nothing)
-                    .over(&there);
+                let there = layer(raw.region.get(region), &format!("{name}@{region}")).over(&own);
+                let there = layer(
+                    raw_model.region.get(region),
+                    &format!("{at_model}@{region}"),
+                )
+                .over(&there);
                 (region.clone(), Arc::new(there))
             })
             .collect();
@@ -393,15 +357,19 @@ fn resolve_provider(name: &str, raw: &RawProvider, base: &Behaviour) -> Provider
     Provider {
         name: name.to_owned(),
         dialect: raw.dialect.unwrap_or_default(),
-        default_region: raw.default_region.clone(),
+        default_region: raw
+            .default_region
+            .clone()
+            .or_else(|| raw.regions.first().cloned()),
+        regions: raw.regions.clone(),
         any: raw
             .any_model
             .unwrap_or(false)
-            .then(|| model(&RawModel::default())),
+            .then(|| model("", &RawModel::default())),
         models: raw
             .model
             .iter()
-            .map(|(name, raw)| (name.clone(), model(raw)))
+            .map(|(name, raw)| (name.clone(), model(name, raw)))
             .collect(),
     }
 }
@@ -469,10 +437,75 @@ mod tests {
         let brownout: Brownout =
             toml::from_str("start_s = 60\nduration_s = 10\nperiod_s = 100\nerror_rate = 0.5")
                 .unwrap();
-        let on = |s| brownout.is_on(Duration::from_secs(s));
+        let on = |s| brownout.is_on(Duration::from_secs(s), 7);
         assert_eq!(
             [0, 60, 69, 70, 160, 171].map(on),
             [false, true, true, false, true, false]
+        );
+    }
+
+    #[test]
+    fn drawn_brownouts_meet_their_means_and_each_place_has_its_own() {
+        let script = Script::from_toml(
+            r#"
+            [behaviour]
+            brownouts = [{ between_s = 300, lasts_s = 100, error_rate = 0.5, slowdown = 2 }]
+            [provider.a.model.m]
+            [provider.b.model.m]
+            [provider.b.region.eu]
+            ttft_ms = { median = 1, p95 = 2 }
+            [provider.b.region.us]
+            brownouts = [{ between_s = 300, lasts_s = 100, error_rate = 0.5 }]
+            "#,
+        )
+        .unwrap();
+        let on = |provider: &str, region: Option<&str>| -> Vec<bool> {
+            let behaviour = script.providers[provider].models["m"].behaviour(region);
+            (0..40_000)
+                .map(|step| {
+                    let at = Duration::from_secs(step * 5);
+                    behaviour.trouble(at, 7).error_rate > 0.0
+                })
+                .collect()
+        };
+        let (a, b) = (on("a", None), on("b", None));
+        for times in [&a, &b] {
+            let share = times.iter().filter(|on| **on).count() as f64 / times.len() as f64;
+            // 500 cycles: the standard error of the share is 0.012.
+            assert!((share - 0.25).abs() < 0.05, "{share}");
+        }
+        assert_ne!(a, b);
+        assert_eq!(
+            b,
+            on("b", Some("eu")),
+            "a region's own layer says nothing of them"
+        );
+        assert_ne!(b, on("b", Some("us")));
+        assert_eq!(a, on("a", None));
+    }
+
+    #[test]
+    fn each_region_is_an_upstream_of_its_own() {
+        let script = Script::from_toml(
+            "[provider.a]\nregions = [\"us-east\", \"eu-west\"]\n[provider.b]\ndialect = \"gemini\"",
+        )
+        .unwrap();
+        let settings: toml::Table = script.upstreams_by_region("127.0.0.1:9").parse().unwrap();
+        let upstreams = settings["upstreams"].as_array().unwrap();
+        let of = |index: usize, field: &str| {
+            upstreams[index]
+                .get(field)
+                .and_then(|value| value.as_str().map(str::to_owned))
+        };
+        assert_eq!(upstreams.len(), 3);
+        assert_eq!(of(1, "region").as_deref(), Some("eu-west"));
+        assert_eq!(
+            of(1, "base_url").as_deref(),
+            Some("http://127.0.0.1:9/a@eu-west/v1")
+        );
+        assert_eq!(
+            (of(2, "region"), of(2, "base_url").as_deref()),
+            (None, Some("http://127.0.0.1:9/b/v1beta"))
         );
     }
 

@@ -2,11 +2,12 @@
 
 use super::behave::Moment;
 use super::body::Reply;
+use super::control::{Order, Switches};
 use super::dialect::tongue;
 use super::embeddings;
 use super::fault::Fault;
 use super::ledger::Ledger;
-use super::reply::{self, Call};
+use super::reply::Call;
 use super::script::{Dialect, Provider, Script};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -30,6 +31,9 @@ use tokio::task::JoinSet;
 /// Requests may be as large as this.
 const MOST_BYTES: usize = 64 << 20;
 
+/// An order to the simulator may be as large as this.
+const MOST_ORDER: usize = 64 << 10;
+
 /// How long answers under way may go on after the end was called.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -37,7 +41,9 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(super) struct House {
     desks: BTreeMap<String, Desk>,
     pub(super) speed: f64,
+    clock: f64,
     pub(super) seed: u64,
+    pub(super) switches: Switches,
     pub(super) ledger: Arc<Ledger>,
     pub(super) cache: super::cache::Cache,
     opened: Instant,
@@ -78,7 +84,9 @@ impl House {
                 .map(|(name, provider)| (name, desk(provider)))
                 .collect(),
             speed: script.speed,
+            clock: script.clock,
             seed,
+            switches: Switches::default(),
             ledger,
             cache: super::cache::Cache::default(),
             opened: Instant::now(),
@@ -88,18 +96,26 @@ impl House {
     pub(super) fn moment(&self) -> Moment {
         Moment {
             now: chrono::Utc::now(),
-            since_start: self.opened.elapsed(),
+            since_start: Duration::try_from_secs_f64(
+                self.opened.elapsed().as_secs_f64() * self.clock,
+            )
+            .unwrap_or(Duration::MAX),
         }
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Response<Reply> {
         let (head, body) = request.into_parts();
         let path = head.uri.path().trim_start_matches('/');
-        let (name, rest) = path.split_once('/').unwrap_or((path, ""));
+        let (place, rest) = path.split_once('/').unwrap_or((path, ""));
+        let (name, region) = match place.split_once('@') {
+            Some((name, region)) => (name, Some(region)),
+            None => (place, None),
+        };
         let Some(desk) = self.desks.get(name) else {
             return match name {
                 "" => self.directory(),
                 "ledger" => json(&serde_json::json!(self.ledger.all())),
+                "control" => self.control(&head.method, body).await,
                 _ => error(
                     Dialect::OpenaiCompatible,
                     &Fault::new(404, format!("no provider is called {name:?} here")),
@@ -107,6 +123,14 @@ impl House {
             };
         };
         let dialect = desk.provider.dialect;
+        if let Some(unknown) = region.filter(|region| !desk.provider.has(region)) {
+            let known = desk.provider.regions.join(", ");
+            let fault = Fault::new(
+                404,
+                format!("{name} has no region {unknown:?} here; it has: {known}"),
+            );
+            return error(dialect, &fault);
+        }
         if rest == "v1/models" || rest == "v1beta/models" {
             return models(&desk.provider);
         }
@@ -120,23 +144,16 @@ impl House {
                 .insert(ALLOW, HeaderValue::from_static("POST"));
             return answer;
         }
-        self.ledger.came(name);
-        let collected = Limited::new(body, MOST_BYTES).collect().await;
-        let body = match collected {
-            Ok(body) => body.to_bytes(),
-            Err(problem) if problem.is::<LengthLimitError>() => {
-                let fault = Fault::new(413, "The request is larger than the server takes.");
-                return reply::refuse(self, desk, "", &fault);
-            }
-            Err(_) => {
-                let fault = Fault::bad("The request's body did not arrive.");
-                return reply::refuse(self, desk, "", &fault);
-            }
-        };
         let call = Call {
             house: self,
             desk,
             headers: &head.headers,
+            region,
+        };
+        self.ledger.came(name, call.region().unwrap_or_default());
+        let body = match collected(body, MOST_BYTES).await {
+            Ok(body) => body,
+            Err(fault) => return call.refuse("", &fault),
         };
         let answered = match operation {
             Operation::Embed => embeddings::answer(&call, &body).await,
@@ -144,7 +161,31 @@ impl House {
                 call.generate(&body, model.as_deref(), stream).await
             }
         };
-        answered.unwrap_or_else(|(model, fault)| reply::refuse(self, desk, &model, &fault))
+        answered.unwrap_or_else(|(model, fault)| call.refuse(&model, &fault))
+    }
+
+    /// What is switched on, after the request has switched something.
+    async fn control(&self, method: &Method, body: Incoming) -> Response<Reply> {
+        let done = async {
+            if method != Method::GET {
+                let order = Order::read(&collected(body, MOST_ORDER).await?)?;
+                let desk = self
+                    .desks
+                    .get(&order.provider)
+                    .ok_or_else(|| Fault::new(404, "no provider of that name is simulated here"))?;
+                if order
+                    .region
+                    .as_ref()
+                    .is_some_and(|region| !desk.provider.has(region))
+                {
+                    return Err(Fault::new(404, "the provider has no such region"));
+                }
+                self.switches.turn(order);
+            }
+            Ok(json(&serde_json::json!({ "data": self.switches.on() })))
+        };
+        done.await
+            .unwrap_or_else(|fault| error(Dialect::OpenaiCompatible, &fault))
     }
 
     fn directory(&self) -> Response<Reply> {
@@ -159,11 +200,24 @@ impl House {
                 serde_json::json!({
                     "provider": desk.provider.name,
                     "base_path": format!("/{}/{base}", desk.provider.name),
+                    "regions": desk.provider.regions,
                     "models": desk.provider.models.len(),
                 })
             })
             .collect();
         json(&serde_json::json!({ "data": entries }))
+    }
+}
+
+/// A request's body.
+async fn collected(body: Incoming, limit: usize) -> Result<Bytes, Fault> {
+    match Limited::new(body, limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(problem) if problem.is::<LengthLimitError>() => Err(Fault::new(
+            413,
+            "The request is larger than the server takes.",
+        )),
+        Err(_) => Err(Fault::bad("The request's body did not arrive.")),
     }
 }
 

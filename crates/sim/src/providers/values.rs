@@ -1,8 +1,12 @@
 //! The values of a script, each checked as it is read.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use rand_distr::Exp1;
 use serde::Deserialize;
 use std::time::Duration;
+use xxhash_rust::xxh64::xxh64;
 
 /// A probability: 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
@@ -83,39 +87,177 @@ impl Law {
 
 /// A stretch of time, again and again, in which a provider fails more and is slower.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "RawBrownout")]
 pub struct Brownout {
-    /// Seconds from the start of the simulation to the first one.
-    start_s: Amount,
-    /// How long one lasts.
-    duration_s: Amount,
-    /// Seconds from one beginning to the next; 0: it happens once.
-    #[serde(default)]
-    period_s: Amount,
-    /// Share of requests that end in a 5xx meanwhile.
-    pub(super) error_rate: Chance,
+    when: When,
+    trouble: Trouble,
+}
+
+/// When a brownout is on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum When {
+    /// By the clock, seconds; without a period once.
+    Fixed {
+        start: f64,
+        duration: f64,
+        period: f64,
+    },
+    /// By chance: the times between two and of each are exponential, with these means in seconds.
+    Drawn { between: f64, lasts: f64, salt: u64 },
+}
+
+/// What goes wrong meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Trouble {
+    /// Share of requests that end in a 503.
+    pub(super) error_rate: f64,
+    /// Share of requests answered 429.
+    pub(super) rate_limited: f64,
+    /// Share of requests never answered.
+    pub(super) hang: f64,
     /// Multiplies latencies, divides speed.
+    pub(super) slowdown: f64,
+}
+
+impl Default for Trouble {
+    fn default() -> Self {
+        Self {
+            error_rate: 0.0,
+            rate_limited: 0.0,
+            hang: 0.0,
+            slowdown: 1.0,
+        }
+    }
+}
+
+impl Trouble {
+    /// Both at once.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            error_rate: self.error_rate + other.error_rate,
+            rate_limited: self.rate_limited + other.rate_limited,
+            hang: self.hang + other.hang,
+            slowdown: self.slowdown * other.slowdown,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBrownout {
+    start_s: Option<Amount>,
+    duration_s: Option<Amount>,
+    period_s: Option<Amount>,
+    between_s: Option<Amount>,
+    lasts_s: Option<Amount>,
+    #[serde(default)]
+    error_rate: Chance,
+    #[serde(default)]
+    rate_limited: Chance,
+    #[serde(default)]
+    hang: Chance,
     #[serde(default = "one")]
-    pub(super) slowdown: Amount,
+    slowdown: Amount,
 }
 
 fn one() -> Amount {
     Amount(1.0)
 }
 
-impl Brownout {
-    /// Whether it is on, so long after the start.
-    pub(super) fn is_on(&self, since_start: Duration) -> bool {
-        let since = since_start.as_secs_f64() - self.start_s.0;
-        if since < 0.0 {
-            return false;
-        }
-        let into = if self.period_s.0 > 0.0 {
-            since % self.period_s.0
-        } else {
-            since
+impl TryFrom<RawBrownout> for Brownout {
+    type Error = String;
+
+    fn try_from(raw: RawBrownout) -> Result<Self, String> {
+        let when = match raw {
+            RawBrownout {
+                start_s: Some(start),
+                duration_s: Some(duration),
+                period_s,
+                between_s: None,
+                lasts_s: None,
+                ..
+            } => When::Fixed {
+                start: start.0,
+                duration: duration.0,
+                period: period_s.map_or(0.0, |period| period.0),
+            },
+            // Shorter ones would be a blur, and take long to count.
+            RawBrownout {
+                start_s: None,
+                duration_s: None,
+                period_s: None,
+                between_s: Some(between),
+                lasts_s: Some(lasts),
+                ..
+            } if between.0 >= 1.0 && lasts.0 >= 1.0 => When::Drawn {
+                between: between.0,
+                lasts: lasts.0,
+                salt: 0,
+            },
+            _ => {
+                return Err("a brownout has start_s and duration_s, and perhaps period_s, or it has between_s and \
+                     lasts_s, of at least a second each"
+                    .to_owned());
+            }
         };
-        into < self.duration_s.0
+        Ok(Self {
+            when,
+            trouble: Trouble {
+                error_rate: raw.error_rate.0,
+                rate_limited: raw.rate_limited.0,
+                hang: raw.hang.0,
+                slowdown: raw.slowdown.0.max(0.01),
+            },
+        })
+    }
+}
+
+impl Brownout {
+    /// Makes its chance that of a place.
+    pub(super) fn place(&mut self, place: &str, index: usize) {
+        if let When::Drawn { salt, .. } = &mut self.when {
+            *salt = xxh64(place.as_bytes(), index as u64);
+        }
+    }
+
+    pub(super) fn trouble(&self) -> Trouble {
+        self.trouble
+    }
+
+    /// Whether it is on, so long after the start.
+    pub(super) fn is_on(&self, since_start: Duration, seed: u64) -> bool {
+        let since = since_start.as_secs_f64();
+        match self.when {
+            When::Fixed {
+                start,
+                duration,
+                period,
+            } => {
+                let since = since - start;
+                let into = if period > 0.0 { since % period } else { since };
+                since >= 0.0 && into < duration
+            }
+            When::Drawn {
+                between,
+                lasts,
+                salt,
+            } => {
+                // From the start each time, so that the answer is the same whoever asks, and when.
+                let mut rng = SmallRng::seed_from_u64(seed ^ salt);
+                let mut drawn = |mean: f64| mean * rng.sample::<f64, _>(Exp1);
+                let mut at = 0.0;
+                loop {
+                    at += drawn(between);
+                    if at > since {
+                        return false;
+                    }
+                    at += drawn(lasts);
+                    if at > since {
+                        return true;
+                    }
+                }
+            }
+        }
     }
 }
 

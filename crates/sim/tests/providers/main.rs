@@ -9,5 +9,6 @@
 mod client;
 mod dialects;
 mod faults;
+mod lanes;
 mod tools;
 mod whole;
