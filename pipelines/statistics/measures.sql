@@ -77,46 +77,52 @@ speeds AS (
   FROM endpoints_by_minute
   WHERE minute >= $last_30m
   GROUP BY 1, 2
+),
+measured AS (
+  SELECT
+    c.key                                                         AS key,
+    c.region                                                      AS region,
+    c.ok_5m, c.failed_5m, c.rate_limited_5m,
+    c.ok_30m, c.failed_30m, c.rate_limited_30m, c.attempts_30m,
+    c.ok_2h, c.tool_requests_2h, c.tool_requests_ok_2h, r.refused_2h,
+    c.ok_1d, c.failed_1d, c.rate_limited_1d, c.attempts_1d, c.simulated_1d, c.tool_requests_1d, c.tool_requests_ok_1d,
+    r.filtered_1d, r.declined_1d, r.declined_text_1d,
+    c.ok_1d + coalesce(r.refused_not_ok_1d, 0)                    AS answered_1d,
+    CASE WHEN c.ok_5m + c.failed_5m >= $enough
+      THEN CAST(c.ok_5m AS DOUBLE) / (c.ok_5m + c.failed_5m) END  AS uptime_5m,
+    CASE WHEN c.ok_30m + c.failed_30m >= $enough
+      THEN CAST(c.ok_30m AS DOUBLE) / (c.ok_30m + c.failed_30m) END AS uptime_30m,
+    CASE WHEN c.ok_1d + c.failed_1d >= $enough
+      THEN CAST(c.ok_1d AS DOUBLE) / (c.ok_1d + c.failed_1d) END  AS uptime_1d,
+    CASE WHEN c.attempts_30m > 0
+      THEN CAST(c.rate_limited_30m AS DOUBLE) / c.attempts_30m END AS rate_limited_share_30m,
+    CASE WHEN c.ok_1d + coalesce(r.refused_not_ok_1d, 0) > 0
+      THEN CAST(coalesce(r.declined_1d + r.declined_text_1d, 0) AS DOUBLE)
+        / (c.ok_1d + coalesce(r.refused_not_ok_1d, 0)) END        AS refusal_rate_1d,
+    CASE WHEN c.ok_1d + coalesce(r.refused_not_ok_1d, 0) > 0
+      THEN CAST(coalesce(r.filtered_1d, 0) AS DOUBLE)
+        / (c.ok_1d + coalesce(r.refused_not_ok_1d, 0)) END        AS filter_rate_1d,
+    CASE WHEN c.tool_requests_1d > 0
+      THEN CAST(c.tool_requests_ok_1d AS DOUBLE) / c.tool_requests_1d END AS tool_success_1d,
+    quantile(s.ttft_5m, 0.5)                                      AS ttft_5m_p50,
+    quantile(s.throughput_5m, 0.5)                                AS throughput_5m_p50,
+    coalesce(samples(s.ttft_30m), 0)                              AS ttft_30m_samples,
+    quantile(s.ttft_30m, 0.5)                                     AS ttft_30m_p50,
+    quantile(s.ttft_30m, 0.75)                                    AS ttft_30m_p75,
+    quantile(s.ttft_30m, 0.9)                                     AS ttft_30m_p90,
+    quantile(s.ttft_30m, 0.99)                                    AS ttft_30m_p99,
+    coalesce(samples(s.throughput_30m), 0)                        AS throughput_30m_samples,
+    -- The slow end is what hurts: 99 of 100 answers are at least as quick as p99 says.
+    quantile(s.throughput_30m, 0.5)                               AS throughput_30m_p50,
+    quantile(s.throughput_30m, 0.25)                              AS throughput_30m_p75,
+    quantile(s.throughput_30m, 0.1)                               AS throughput_30m_p90,
+    quantile(s.throughput_30m, 0.01)                              AS throughput_30m_p99
+  FROM counts c
+  LEFT JOIN refusals r ON r.key = c.key AND r.region = c.region
+  LEFT JOIN speeds s ON s.key = c.key AND s.region = c.region
 )
-SELECT
-  c.key                                                         AS key,
-  c.region                                                      AS region,
-  c.ok_5m, c.failed_5m, c.rate_limited_5m,
-  c.ok_30m, c.failed_30m, c.rate_limited_30m, c.attempts_30m,
-  c.ok_2h, c.tool_requests_2h, c.tool_requests_ok_2h, r.refused_2h,
-  c.ok_1d, c.failed_1d, c.rate_limited_1d, c.attempts_1d, c.simulated_1d, c.tool_requests_1d, c.tool_requests_ok_1d,
-  r.filtered_1d, r.declined_1d, r.declined_text_1d,
-  c.ok_1d + coalesce(r.refused_not_ok_1d, 0)                    AS answered_1d,
-  CASE WHEN c.ok_5m + c.failed_5m >= $enough
-    THEN CAST(c.ok_5m AS DOUBLE) / (c.ok_5m + c.failed_5m) END  AS uptime_5m,
-  CASE WHEN c.ok_30m + c.failed_30m >= $enough
-    THEN CAST(c.ok_30m AS DOUBLE) / (c.ok_30m + c.failed_30m) END AS uptime_30m,
-  CASE WHEN c.ok_1d + c.failed_1d >= $enough
-    THEN CAST(c.ok_1d AS DOUBLE) / (c.ok_1d + c.failed_1d) END  AS uptime_1d,
-  CASE WHEN c.attempts_30m > 0
-    THEN CAST(c.rate_limited_30m AS DOUBLE) / c.attempts_30m END AS rate_limited_share_30m,
-  CASE WHEN c.ok_1d + coalesce(r.refused_not_ok_1d, 0) > 0
-    THEN CAST(coalesce(r.declined_1d + r.declined_text_1d, 0) AS DOUBLE)
-      / (c.ok_1d + coalesce(r.refused_not_ok_1d, 0)) END        AS refusal_rate_1d,
-  CASE WHEN c.ok_1d + coalesce(r.refused_not_ok_1d, 0) > 0
-    THEN CAST(coalesce(r.filtered_1d, 0) AS DOUBLE)
-      / (c.ok_1d + coalesce(r.refused_not_ok_1d, 0)) END        AS filter_rate_1d,
-  CASE WHEN c.tool_requests_1d > 0
-    THEN CAST(c.tool_requests_ok_1d AS DOUBLE) / c.tool_requests_1d END AS tool_success_1d,
-  quantile(s.ttft_5m, 0.5)                                      AS ttft_5m_p50,
-  quantile(s.throughput_5m, 0.5)                                AS throughput_5m_p50,
-  coalesce(samples(s.ttft_30m), 0)                              AS ttft_30m_samples,
-  quantile(s.ttft_30m, 0.5)                                     AS ttft_30m_p50,
-  quantile(s.ttft_30m, 0.75)                                    AS ttft_30m_p75,
-  quantile(s.ttft_30m, 0.9)                                     AS ttft_30m_p90,
-  quantile(s.ttft_30m, 0.99)                                    AS ttft_30m_p99,
-  coalesce(samples(s.throughput_30m), 0)                        AS throughput_30m_samples,
-  -- The slow end is what hurts: 99 of 100 answers are at least as quick as p99 says.
-  quantile(s.throughput_30m, 0.5)                               AS throughput_30m_p50,
-  quantile(s.throughput_30m, 0.25)                              AS throughput_30m_p75,
-  quantile(s.throughput_30m, 0.1)                               AS throughput_30m_p90,
-  quantile(s.throughput_30m, 0.01)                              AS throughput_30m_p99
-FROM counts c
-LEFT JOIN refusals r ON r.key = c.key AND r.region = c.region
-LEFT JOIN speeds s ON s.key = c.key AND s.region = c.region
-ORDER BY c.key, c.region
+SELECT *,
+  -- 0 well or not known, -1 degraded, -2 for when nothing else is left.
+  CASE WHEN uptime_30m < 0.80 THEN -2 WHEN uptime_30m < 0.95 THEN -1 ELSE 0 END AS status
+FROM measured
+ORDER BY key, region

@@ -178,6 +178,11 @@ fn oracle(events: &[UsageEvent], subject: Subject, now: i64) -> BTreeMap<(String
         m.uptime_5m = uptime(m.ok_5m, m.failed_5m);
         m.uptime_30m = uptime(m.ok_30m, m.failed_30m);
         m.uptime_1d = uptime(m.ok_1d, m.failed_1d);
+        m.status = match m.uptime_30m {
+            Some(uptime) if uptime < 0.80 => -2,
+            Some(uptime) if uptime < 0.95 => -1,
+            _ => 0,
+        };
         m.rate_limited_share_30m = part(m.rate_limited_30m, m.attempts_30m);
         m.refusal_rate_1d = part(m.declined_1d + m.declined_text_1d, m.answered_1d);
         m.filter_rate_1d = part(m.filtered_1d, m.answered_1d);

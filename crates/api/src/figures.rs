@@ -11,7 +11,7 @@ pub(crate) const UNITS: &str = "uptime, rates and tool_call_success in percent; 
 /// Figures under the names that clients of other routers know.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Figures {
-    status: i8,
+    status: i64,
     uptime_last_5m: Option<f64>,
     uptime_last_30m: Option<f64>,
     uptime_last_1d: Option<f64>,
@@ -49,15 +49,6 @@ struct Samples {
     simulated_last_1d: i64,
 }
 
-/// 0 well or not known, -1 degraded, -2 to be used when nothing else is left.
-fn status(uptime: Option<f64>) -> i8 {
-    match uptime {
-        Some(uptime) if uptime < 0.80 => -2,
-        Some(uptime) if uptime < 0.95 => -1,
-        _ => 0,
-    }
-}
-
 impl From<&Measure> for Figures {
     fn from(m: &Measure) -> Self {
         let percentiles = |of: [Option<f64>; 4]| match of {
@@ -69,7 +60,7 @@ impl From<&Measure> for Figures {
         };
         let percent = |part: Option<f64>| part.map(|part| part * 100.0);
         Self {
-            status: status(m.uptime_30m),
+            status: m.status,
             uptime_last_5m: percent(m.uptime_5m),
             uptime_last_30m: percent(m.uptime_30m),
             uptime_last_1d: percent(m.uptime_1d),

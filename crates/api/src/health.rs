@@ -18,8 +18,6 @@ const NOW_ROW: &str = include_str!("../../../dashboards/web/now_row.html");
 
 /// Providers on the board.
 const SHOWN: usize = 12;
-/// Below this a row is marked.
-const DEGRADED: f64 = 0.95;
 
 pub(crate) async fn model(
     State(state): State<ApiState>,
@@ -214,8 +212,7 @@ fn table(what: &'static str, rows: impl IntoIterator<Item = Html>) -> Html {
 fn row(template: &str, name: Html, key: String, measure: Option<&Measure>) -> Html {
     let nobody = Measure::default();
     let m = measure.unwrap_or(&nobody);
-    let is_degraded = m.uptime_30m.is_some_and(|uptime| uptime < DEGRADED);
-    let degraded = if is_degraded {
+    let degraded = if m.status < 0 {
         Html::markup(r#" class="degraded""#)
     } else {
         Html::default()

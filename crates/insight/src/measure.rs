@@ -84,6 +84,8 @@ measure! {
         declined_text_1d,
         /// Answers, refused ones included: what refusal rates are parts of.
         answered_1d,
+        /// 0 well or not known, -1 degraded, -2 for when nothing else is left.
+        status,
         /// Answers whose first token was timed.
         ttft_30m_samples,
         /// Streamed answers long enough for a speed.
