@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
-use tidemark_catalog::Model;
+use tidemark_catalog::{Model, is_alias};
 
 /// Why a body could not be read to its end.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -444,11 +444,7 @@ impl Gateway {
             }
             (None, Some((what, model))) => Refusal {
                 param: Some(what.param),
-                ..Refusal::new(
-                    400,
-                    "unsupported",
-                    veil::unsupported(model, what.message),
-                )
+                ..Refusal::new(400, "unsupported", veil::unsupported(model, what.message))
             },
             (None, None) => Refusal::new(503, "no_endpoint", "no provider could be tried"),
         })
@@ -520,10 +516,12 @@ impl Gateway {
                 account.policy.allows_provider(provider)
                     && upstreams.any(|upstream| upstream.provider == provider)
             };
+            // Whether a hidden model is listed must not tell who serves it.
             let allowed = |model: &&Model| {
                 let mut endpoints = setup.routes.catalog.endpoints_of(&model.id);
                 account.policy.allows_model(&model.id)
-                    && endpoints.any(|endpoint| answers(&endpoint.provider))
+                    && (is_alias(&model.id)
+                        || endpoints.any(|endpoint| answers(&endpoint.provider)))
             };
             let data: Vec<Value> = setup
                 .routes

@@ -9,10 +9,11 @@ use http::{HeaderValue, Request, Uri, header};
 use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemark_catalog::Catalog;
 use tidemark_event::UsageEvent;
-use tidemark_router::upstream::{self, Pool};
+use tidemark_router::pool::Pool;
 use tidemark_sim::traces::{self, Format, ReplayOptions, Trace, TraceError};
 
 /// Holds the API key: on the command line anyone could read it.
@@ -89,7 +90,7 @@ pub async fn run(
         grouped(totals.read),
         grouped(totals.accepted),
         grouped(totals.refused),
-        door.uri.authority().map_or("", |name| name.as_str()),
+        door.base,
     ));
     Ok(())
 }
@@ -173,14 +174,15 @@ impl Feed {
 /// Where events go.
 struct Door {
     pool: Pool,
-    uri: Uri,
+    /// The instance.
+    base: Arc<str>,
     key: HeaderValue,
 }
 
 impl Door {
     fn of(config: &Config, to: &str) -> Result<Self> {
-        let uri: Uri = format!("{}/v1/events", to.trim_end_matches('/'))
-            .parse()
+        let base = to.trim_end_matches('/');
+        base.parse()
             .ok()
             .filter(|uri: &Uri| {
                 matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
@@ -197,8 +199,8 @@ impl Door {
             .with_context(|| format!("{KEY} holds no API key"))?;
         key.set_sensitive(true);
         Ok(Self {
-            pool: upstream::pool(&config.router).context("TLS cannot be set up")?,
-            uri,
+            pool: Pool::new(config.router.connect_timeout()).context("TLS cannot be set up")?,
+            base: Arc::from(base),
             key,
         })
     }
@@ -232,15 +234,15 @@ impl Door {
     }
 
     async fn try_send(&self, body: Bytes) -> Result<(u16, Said)> {
-        let request = Request::post(self.uri.clone())
+        let request = Request::post("/")
             .header(header::AUTHORIZATION, self.key.clone())
             .header(header::CONTENT_TYPE, "application/x-ndjson")
             .body(Full::new(body))?;
         let response = self
             .pool
-            .request(request)
+            .send(&self.base, "/v1/events", request)
             .await
-            .with_context(|| format!("{} does not answer", self.uri))?;
+            .with_context(|| format!("{} does not answer", self.base))?;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await?.to_bytes();
         Ok((status, serde_json::from_slice(&body).unwrap_or_default()))

@@ -89,7 +89,9 @@ impl Observer {
         let (Some(scheme), Some(authority), Some(path)) =
             (url.scheme_str(), url.authority(), url.path_and_query())
         else {
-            anyhow::bail!("router.statistics_url is no address such as http://api:8480/api/v1/statistics");
+            anyhow::bail!(
+                "router.statistics_url is no address such as http://api:8480/api/v1/statistics"
+            );
         };
         let pool = match pool {
             Some(pool) => pool,
@@ -127,9 +129,9 @@ fn read(body: &[u8]) -> Result<Statistics> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use std::time::Instant;
     use chrono::Utc;
     use serde_json::{Value, json};
+    use std::time::Instant;
     use tidemark_catalog::Catalog;
     use tidemark_router::emit::Emitter;
     use tidemark_router::keys::Keys;

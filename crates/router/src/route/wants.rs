@@ -347,10 +347,7 @@ fn places<'a>(
         if region.is_some_and(|region| !routes.regions().any(|known| known == region)) {
             return Err(wrong(unknown_region(routes)));
         }
-        Ok(Place {
-            provider,
-            region,
-        })
+        Ok(Place { provider, region })
     };
     texts.into_iter().enumerate().map(place).collect()
 }
