@@ -11,7 +11,7 @@
 -- Attempts measure who served: a try that failed counts for its endpoint and provider even where the request went on and
 -- succeeded elsewhere. A model is measured by its requests, each once, by how it ended.
 WITH tries AS (
-  SELECT minute AS at, true AS by_minute, true AS is_last, provider, endpoint, model, region, simulated,
+  SELECT minute AS began, true AS by_minute, true AS is_last, provider, endpoint, model, region, simulated,
     requests AS attempts, attempts_ok AS ok, attempts_failed AS failed, rate_limited, tool_requests, tool_requests_ok
   FROM endpoints_by_minute
   UNION ALL
@@ -27,61 +27,88 @@ WITH tries AS (
     attempts, 0, attempts_failed, rate_limited, 0, 0
   FROM failed_attempts_by_half_hour
 ),
+-- Whom each counts for, and in which windows.
+placed AS (
+  SELECT *,
+    CASE WHEN $by = 'endpoint' THEN endpoint WHEN $by = 'provider' THEN provider ELSE model END AS key,
+    CASE WHEN $by = 'endpoint' THEN region ELSE '' END          AS place,
+    by_minute AND began >= $last_5m                             AS last_5m,
+    by_minute AND began >= $last_30m                            AS last_30m,
+    NOT by_minute AND began >= $last_2h                         AS last_2h,
+    NOT by_minute                                               AS last_1d
+  FROM tries
+  WHERE provider <> '' AND began >= $last_1d AND (is_last OR $by <> 'model')
+),
 counts AS (
   SELECT
+    key,
+    place,
+    sum(ok) FILTER (WHERE last_5m)                              AS ok_5m,
+    sum(failed) FILTER (WHERE last_5m)                          AS failed_5m,
+    sum(rate_limited) FILTER (WHERE last_5m)                    AS rate_limited_5m,
+    sum(attempts) FILTER (WHERE last_30m)                       AS attempts_30m,
+    sum(ok) FILTER (WHERE last_30m)                             AS ok_30m,
+    sum(failed) FILTER (WHERE last_30m)                         AS failed_30m,
+    sum(rate_limited) FILTER (WHERE last_30m)                   AS rate_limited_30m,
+    sum(ok) FILTER (WHERE last_2h)                              AS ok_2h,
+    sum(tool_requests) FILTER (WHERE last_2h)                   AS tool_requests_2h,
+    sum(tool_requests_ok) FILTER (WHERE last_2h)                AS tool_requests_ok_2h,
+    sum(attempts) FILTER (WHERE last_1d)                        AS attempts_1d,
+    sum(attempts) FILTER (WHERE last_1d AND simulated)          AS simulated_1d,
+    sum(ok) FILTER (WHERE last_1d)                              AS ok_1d,
+    sum(failed) FILTER (WHERE last_1d)                          AS failed_1d,
+    sum(rate_limited) FILTER (WHERE last_1d)                    AS rate_limited_1d,
+    sum(tool_requests) FILTER (WHERE last_1d)                   AS tool_requests_1d,
+    sum(tool_requests_ok) FILTER (WHERE last_1d)                AS tool_requests_ok_1d
+  FROM placed
+  GROUP BY key, place
+),
+refused AS (
+  SELECT *,
     CASE WHEN $by = 'endpoint' THEN endpoint WHEN $by = 'provider' THEN provider ELSE model END AS key,
-    CASE WHEN $by = 'endpoint' THEN region ELSE '' END          AS region,
-    sum(ok) FILTER (WHERE by_minute AND at >= $last_5m)         AS ok_5m,
-    sum(failed) FILTER (WHERE by_minute AND at >= $last_5m)     AS failed_5m,
-    sum(rate_limited) FILTER (WHERE by_minute AND at >= $last_5m) AS rate_limited_5m,
-    sum(attempts) FILTER (WHERE by_minute AND at >= $last_30m)  AS attempts_30m,
-    sum(ok) FILTER (WHERE by_minute AND at >= $last_30m)        AS ok_30m,
-    sum(failed) FILTER (WHERE by_minute AND at >= $last_30m)    AS failed_30m,
-    sum(rate_limited) FILTER (WHERE by_minute AND at >= $last_30m) AS rate_limited_30m,
-    sum(ok) FILTER (WHERE NOT by_minute AND at >= $last_2h)     AS ok_2h,
-    sum(tool_requests) FILTER (WHERE NOT by_minute AND at >= $last_2h) AS tool_requests_2h,
-    sum(tool_requests_ok) FILTER (WHERE NOT by_minute AND at >= $last_2h) AS tool_requests_ok_2h,
-    sum(attempts) FILTER (WHERE NOT by_minute AND at >= $last_1d) AS attempts_1d,
-    sum(attempts) FILTER (WHERE NOT by_minute AND at >= $last_1d AND simulated) AS simulated_1d,
-    sum(ok) FILTER (WHERE NOT by_minute AND at >= $last_1d)     AS ok_1d,
-    sum(failed) FILTER (WHERE NOT by_minute AND at >= $last_1d) AS failed_1d,
-    sum(rate_limited) FILTER (WHERE NOT by_minute AND at >= $last_1d) AS rate_limited_1d,
-    sum(tool_requests) FILTER (WHERE NOT by_minute AND at >= $last_1d) AS tool_requests_1d,
-    sum(tool_requests_ok) FILTER (WHERE NOT by_minute AND at >= $last_1d) AS tool_requests_ok_1d
-  FROM tries
-  WHERE provider <> '' AND at >= $last_1d AND (is_last OR $by <> 'model')
-  GROUP BY 1, 2
+    CASE WHEN $by = 'endpoint' THEN region ELSE '' END          AS place,
+    minute >= $last_2h                                          AS last_2h
+  FROM refusals_by_half_hour
+  WHERE minute >= $last_1d
 ),
 refusals AS (
   SELECT
-    CASE WHEN $by = 'endpoint' THEN endpoint WHEN $by = 'provider' THEN provider ELSE model END AS key,
-    CASE WHEN $by = 'endpoint' THEN region ELSE '' END          AS region,
-    sum(filtered + declined + declined_text) FILTER (WHERE minute >= $last_2h) AS refused_2h,
+    key,
+    place,
+    sum(filtered + declined + declined_text) FILTER (WHERE last_2h) AS refused_2h,
     sum(filtered)                                               AS filtered_1d,
     sum(declined)                                               AS declined_1d,
     sum(declined_text)                                          AS declined_text_1d,
     sum(not_ok)                                                 AS refused_not_ok_1d
-  FROM refusals_by_half_hour
-  WHERE minute >= $last_1d
-  GROUP BY 1, 2
+  FROM refused
+  GROUP BY key, place
 ),
 -- Failed attempts have no speed.
-speeds AS (
+timed AS (
   SELECT
     CASE WHEN $by = 'endpoint' THEN endpoint WHEN $by = 'provider' THEN provider ELSE model END AS key,
-    CASE WHEN $by = 'endpoint' THEN region ELSE '' END          AS region,
-    histogram_merge(ttft_us) FILTER (WHERE minute >= $last_5m)  AS ttft_5m,
-    histogram_merge(throughput_mtps) FILTER (WHERE minute >= $last_5m) AS throughput_5m,
-    histogram_merge(ttft_us)                                    AS ttft_30m,
-    histogram_merge(throughput_mtps)                            AS throughput_30m
+    CASE WHEN $by = 'endpoint' THEN region ELSE '' END          AS place,
+    minute >= $last_5m                                          AS last_5m,
+    ttft_us,
+    throughput_mtps
   FROM endpoints_by_minute
   WHERE minute >= $last_30m
-  GROUP BY 1, 2
+),
+speeds AS (
+  SELECT
+    key,
+    place,
+    histogram_merge(ttft_us) FILTER (WHERE last_5m)             AS ttft_5m,
+    histogram_merge(throughput_mtps) FILTER (WHERE last_5m)     AS throughput_5m,
+    histogram_merge(ttft_us)                                    AS ttft_30m,
+    histogram_merge(throughput_mtps)                            AS throughput_30m
+  FROM timed
+  GROUP BY key, place
 ),
 measured AS (
   SELECT
     c.key                                                         AS key,
-    c.region                                                      AS region,
+    c.place                                                       AS region,
     c.ok_5m, c.failed_5m, c.rate_limited_5m,
     c.ok_30m, c.failed_30m, c.rate_limited_30m, c.attempts_30m,
     c.ok_2h, c.tool_requests_2h, c.tool_requests_ok_2h, r.refused_2h,
@@ -118,8 +145,8 @@ measured AS (
     quantile(s.throughput_30m, 0.1)                               AS throughput_30m_p90,
     quantile(s.throughput_30m, 0.01)                              AS throughput_30m_p99
   FROM counts c
-  LEFT JOIN refusals r ON r.key = c.key AND r.region = c.region
-  LEFT JOIN speeds s ON s.key = c.key AND s.region = c.region
+  LEFT JOIN refusals r ON r.key = c.key AND r.place = c.place
+  LEFT JOIN speeds s ON s.key = c.key AND s.place = c.place
 )
 SELECT *,
   -- 0 well or not known, -1 degraded, -2 for when nothing else is left.
