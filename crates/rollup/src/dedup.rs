@@ -22,6 +22,7 @@ type Id = (u64, u64);
 #[derive(Default)]
 struct Hour {
     first_offset: HashMap<Id, u64>,
+    /// The last batch with an id of this hour.
     used: u64,
 }
 
@@ -30,7 +31,7 @@ struct Hour {
 pub struct Dedup {
     hours: HashMap<i64, Hour>,
     held: usize,
-    clock: u64,
+    batch: u64,
 }
 
 fn split(id: &[u8]) -> Id {
@@ -48,6 +49,12 @@ fn hour_of(id: Id) -> i64 {
 }
 
 impl Dedup {
+    /// All before is committed.
+    pub fn begin_batch(&mut self) {
+        self.batch += 1;
+        self.forget();
+    }
+
     /// Fetches the hours that `ids` fall into, where they are not in memory.
     ///
     /// # Errors
@@ -57,7 +64,6 @@ impl Dedup {
         ids: &FixedSizeBinaryArray,
         lake: &Lake,
     ) -> Result<(), RollupError> {
-        self.clock += 1;
         let mut last = i64::MIN;
         for id in ids.iter().flatten() {
             let hour = hour_of(split(id));
@@ -66,11 +72,11 @@ impl Dedup {
             }
             last = hour;
             if let Some(known) = self.hours.get_mut(&hour) {
-                known.used = self.clock;
+                known.used = self.batch;
                 continue;
             }
             let mut fetched = Hour {
-                used: self.clock,
+                used: self.batch,
                 ..Hour::default()
             };
             let from = hour * HOUR_MS * 1000 - ID_TOLERANCE_US;
@@ -81,7 +87,6 @@ impl Dedup {
             self.held += fetched.first_offset.len();
             self.hours.insert(hour, fetched);
         }
-        self.forget();
         Ok(())
     }
 
@@ -100,15 +105,10 @@ impl Dedup {
         }
     }
 
-    /// Lets go of the hours not used for longest. What was forgotten comes back from the lake, so only hours whose
-    /// events are all committed may go: those of the running batch were used just now and stay.
+    /// Lets go of the hours not used for longest. What was forgotten comes back from the lake.
     fn forget(&mut self) {
         while self.held > CAPACITY {
-            let oldest = self
-                .hours
-                .iter()
-                .filter(|(_, hour)| hour.used + KEEP_BATCHES < self.clock)
-                .min_by_key(|(_, hour)| hour.used);
+            let oldest = self.hours.iter().min_by_key(|(_, hour)| hour.used);
             let Some((&hour, _)) = oldest else { return };
             if let Some(gone) = self.hours.remove(&hour) {
                 self.held -= gone.first_offset.len();
@@ -116,9 +116,6 @@ impl Dedup {
         }
     }
 }
-
-/// Hours used within this many preparations may belong to rows that are not committed yet.
-const KEEP_BATCHES: u64 = 64;
 
 fn remember(hour: &mut Hour, batch: &RecordBatch, of: i64) {
     let columns = (

@@ -40,7 +40,8 @@ pub async fn table_specs(pipelines: &[Pipeline]) -> Result<Vec<TableSpec>, Rollu
 /// # Errors
 /// When a rollup does not plan, or the folder cannot be used.
 pub async fn open_lake(root: &Path, partitions: u32) -> Result<(Lake, Vec<Pipeline>), RollupError> {
-    let pipelines = Pipeline::built_in(&Reader::new(&[])?.schema()).await?;
+    let events = TableSpec::events(&Reader::new(&[])?.schema());
+    let pipelines = Pipeline::built_in(&events.schema).await?;
     let lake = Lake::open(root, table_specs(&pipelines).await?, partitions).await?;
     Ok((lake, pipelines))
 }

@@ -4,10 +4,16 @@ use crate::RollupError;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::DataType::Timestamp;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::MemTable;
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::execution::TaskContext;
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::logical_expr::expr::{Alias, Cast};
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
+use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::scalar::ScalarValue;
 use std::sync::Arc;
 use tidemark_lake::{Merge, MergeFn, TableSpec, sketch, stored_type};
@@ -20,53 +26,55 @@ pub const SOURCE: &str = "usage_events";
 /// One rollup, planned and understood.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
-    sql: String,
     spec: TableSpec,
+    /// The columns that the plan reads from, times without a zone.
+    source: SchemaRef,
+    /// Planned once, over no rows; each batch takes the place of the source.
+    plan: Arc<dyn ExecutionPlan>,
+    tasks: Arc<TaskContext>,
 }
 
-/// A context whose only table is `usage_events` with `rows`.
-///
-/// Times go in as UTC without naming it: `date_trunc` then divides instead of asking a calendar for every row.
-fn context(schema: &SchemaRef, rows: &[RecordBatch]) -> Result<SessionContext, RollupError> {
+/// `events` with times in UTC that do not say so: `date_trunc` then divides instead of asking a calendar for every row.
+fn without_zones(events: &Schema) -> SchemaRef {
+    let fields = events.fields().iter().map(|field| match field.data_type() {
+        Timestamp(unit, Some(_)) => Arc::new(Field::new(
+            field.name(),
+            Timestamp(*unit, None),
+            field.is_nullable(),
+        )),
+        _ => Arc::clone(field),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// `rows` with the columns of `schema`, which is theirs without zones.
+fn zoneless(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let columns = rows
+        .columns()
+        .iter()
+        .map(|column| match column.as_primitive_opt() {
+            Some(times) => {
+                let times: &TimestampMicrosecondArray = times;
+                Arc::new(times.clone().with_timezone_opt(None::<Arc<str>>)) as ArrayRef
+            }
+            None => Arc::clone(column),
+        })
+        .collect();
+    RecordBatch::try_new(Arc::clone(schema), columns)
+}
+
+/// A context whose only table is `usage_events`, with no rows.
+fn context(source: &SchemaRef) -> Result<SessionContext, RollupError> {
     // One partition: batches are small and tables already run beside each other.
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
     sketch::register(&context);
-    let fields: Vec<_> = schema
-        .fields()
-        .iter()
-        .map(|field| match field.data_type() {
-            Timestamp(unit, Some(_)) => Arc::new(Field::new(
-                field.name(),
-                Timestamp(*unit, None),
-                field.is_nullable(),
-            )),
-            _ => Arc::clone(field),
-        })
-        .collect();
-    let schema = Arc::new(Schema::new(fields));
-    let rows = rows
-        .iter()
-        .map(|rows| {
-            let columns = rows
-                .columns()
-                .iter()
-                .map(|column| match column.as_primitive_opt() {
-                    Some(times) => {
-                        let times: &TimestampMicrosecondArray = times;
-                        Arc::new(times.clone().with_timezone_opt(None::<Arc<str>>)) as ArrayRef
-                    }
-                    None => Arc::clone(column),
-                })
-                .collect();
-            RecordBatch::try_new(Arc::clone(&schema), columns)
-        })
-        .collect::<Result<_, _>>()?;
-    context.register_table(SOURCE, Arc::new(MemTable::try_new(schema, vec![rows])?))?;
+    let table = MemTable::try_new(Arc::clone(source), vec![vec![]])?;
+    context.register_table(SOURCE, Arc::new(table))?;
     Ok(context)
 }
 
 impl Pipeline {
-    /// All built-in rollups over events of the Arrow schema `events`.
+    /// All built-in rollups over events of the schema `events`, as the lake stores them.
     ///
     /// # Errors
     /// When one of them does not plan or does not merge.
@@ -87,7 +95,9 @@ impl Pipeline {
             name: name.to_owned(),
             why,
         };
-        let frame = context(events, &[])?
+        let source = without_zones(events);
+        let context = context(&source)?;
+        let frame = context
             .sql(sql)
             .await
             .map_err(|error| fail(error.strip_backtrace()))?;
@@ -142,8 +152,10 @@ impl Pipeline {
             merge: Merge::ByKey { keys, values },
         };
         Ok(Self {
-            sql: sql.to_owned(),
             spec,
+            source,
+            plan: frame.create_physical_plan().await?,
+            tasks: context.task_ctx(),
         })
     }
 
@@ -152,16 +164,32 @@ impl Pipeline {
         &self.spec
     }
 
-    /// The partial rows of one micro-batch.
+    /// The partial rows of one micro-batch, whose events have the columns that the rollup was planned over.
     ///
     /// # Errors
     /// When the query fails, which planning should have ruled out.
     pub async fn run(&self, events: &[RecordBatch]) -> Result<Vec<RecordBatch>, RollupError> {
-        let Some(first) = events.first() else {
-            return Ok(Vec::new());
-        };
-        let context = context(&first.schema(), events)?;
-        Ok(context.sql(&self.sql).await?.collect().await?)
+        let rows = events
+            .iter()
+            .map(|rows| zoneless(rows, &self.source))
+            .collect::<Result<Vec<_>, _>>()?;
+        let rows = [rows];
+        let plan = Arc::clone(&self.plan).transform_up(|step| {
+            let planned = step
+                .downcast_ref::<DataSourceExec>()
+                .and_then(|scan| scan.data_source().downcast_ref::<MemorySourceConfig>());
+            let step: Arc<dyn ExecutionPlan> = match planned {
+                Some(planned) => MemorySourceConfig::try_new_exec(
+                    &rows,
+                    planned.original_schema(),
+                    planned.projection().clone(),
+                )?,
+                // What a step remembers of its last run, its metrics, is not wanted.
+                None => step.reset_state()?,
+            };
+            Ok(Transformed::yes(step))
+        })?;
+        Ok(collect(plan.data, Arc::clone(&self.tasks)).await?)
     }
 }
 

@@ -7,14 +7,15 @@ use arrow::array::{Array, AsArray, BooleanArray, FixedSizeBinaryArray, RecordBat
 use arrow::compute::take_record_batch;
 use bytes::Bytes;
 use fail::fail_point;
-use futures::future::try_join_all;
+use futures::{StreamExt, stream};
 use std::future::Future;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemark_bus::{Journal, Read, Reader};
 use tidemark_event::validate::{self, Limits};
 use tidemark_event::wire;
-use tidemark_lake::{DEAD_LETTERS, EVENTS, INTAKE, Lake, Offsets, Table};
+use tidemark_lake::{DEAD_LETTERS, EVENTS, INTAKE, Lake, Offsets, Table, conform};
 use tokio::sync::watch;
 
 /// How the worker paces itself.
@@ -181,6 +182,7 @@ impl Worker {
     /// As [`Worker::run`].
     pub async fn step(&mut self) -> Result<bool, RollupError> {
         let mut batch = MicroBatch::default();
+        self.dedup.begin_batch();
         let replaying = !self.replay_to.is_empty();
         let full = self.fill(&mut batch).await?;
         if batch.from.is_empty() {
@@ -345,10 +347,12 @@ impl Worker {
         Ok(batch.accept(partition, &rows, offsets, &arrived, &keep)?)
     }
 
-    /// Commits every table, all at once. A table that an interrupted commit had reached before is left alone.
+    /// Commits every table, some beside each other. A table that an interrupted commit had reached before is left alone.
     async fn commit(&self, batch: &MicroBatch) -> Result<(), RollupError> {
-        // Shared by all tables; a batch is columns by reference.
-        let events = Arc::new(batch.events.clone());
+        // Shared by all tables, as the lake stores them: what rollups are planned over.
+        let stored = &self.lake.table(EVENTS)?.spec().schema;
+        let events = batch.events.iter().map(|rows| conform(rows, stored));
+        let events = Arc::new(events.collect::<Result<Vec<_>, _>>()?);
         let mut tasks = Vec::new();
         for table in self.lake.tables() {
             if !lacks(table, batch)? {
@@ -367,14 +371,15 @@ impl Worker {
                     None => continue,
                 },
             };
-            tasks.push(tokio::spawn(fill_table(
-                Arc::clone(table),
-                rows,
-                batch.to.clone(),
-            )));
+            tasks.push(fill_table(Arc::clone(table), rows, batch.to.clone()));
         }
-        for done in try_join_all(tasks).await? {
-            done?;
+        // As many at once as there are cores: more would hold more memory and be no quicker.
+        let at_once = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let mut filled = stream::iter(tasks)
+            .map(tokio::spawn)
+            .buffer_unordered(at_once);
+        while let Some(done) = filled.next().await {
+            done??;
         }
         fail_point!("rollup::after_commit", |_| std::process::abort());
         Ok(())
