@@ -151,10 +151,15 @@ impl Pipeline {
             window,
             merge: Merge::ByKey { keys, values },
         };
+        let plan = frame.create_physical_plan().await?;
+        // Else it would never see an event.
+        if !plan.exists(|step| Ok(source_of(step).is_some()))? {
+            return Err(fail(format!("it does not read {SOURCE}")));
+        }
         Ok(Self {
             spec,
             source,
-            plan: frame.create_physical_plan().await?,
+            plan,
             tasks: context.task_ctx(),
         })
     }
@@ -175,14 +180,11 @@ impl Pipeline {
             .collect::<Result<Vec<_>, _>>()?;
         let rows = [rows];
         let plan = Arc::clone(&self.plan).transform_up(|step| {
-            let planned = step
-                .downcast_ref::<DataSourceExec>()
-                .and_then(|scan| scan.data_source().downcast_ref::<MemorySourceConfig>());
-            let step: Arc<dyn ExecutionPlan> = match planned {
-                Some(planned) => MemorySourceConfig::try_new_exec(
+            let step: Arc<dyn ExecutionPlan> = match source_of(&step) {
+                Some(source) => MemorySourceConfig::try_new_exec(
                     &rows,
-                    planned.original_schema(),
-                    planned.projection().clone(),
+                    source.original_schema(),
+                    source.projection().clone(),
                 )?,
                 // What a step remembers of its last run, its metrics, is not wanted.
                 None => step.reset_state()?,
@@ -191,6 +193,12 @@ impl Pipeline {
         })?;
         Ok(collect(plan.data, Arc::clone(&self.tasks)).await?)
     }
+}
+
+/// What `step` reads, if it is the plan's source.
+fn source_of(step: &Arc<dyn ExecutionPlan>) -> Option<&MemorySourceConfig> {
+    let scan = step.downcast_ref::<DataSourceExec>()?;
+    scan.data_source().downcast_ref::<MemorySourceConfig>()
 }
 
 /// `None` for a key, else how the column merges.
