@@ -119,7 +119,7 @@ impl Routes {
         } = *question;
         let models = self.models(ask, named, question.at)?;
         let wants = Wants::read(ask, named.variant, self)?;
-        let needs = Needs::of(ask);
+        let needs = Needs::of(ask, wants.require_parameters);
         let limits = Limits {
             policy,
             wants: &wants,
