@@ -60,7 +60,8 @@ pub fn read(body: Map<String, Value>) -> Result<Ask, BadRequest> {
 /// When there is none, or it is no text.
 pub(super) fn model(body: &Map<String, Value>) -> Result<String, BadRequest> {
     let first = || body.get("models").and_then(|models| models.get(0));
-    match body.get("model").or_else(first) {
+    let named = body.get("model").filter(|name| !name.is_null());
+    match named.or_else(first) {
         Some(Value::String(name)) if !name.is_empty() && name.len() <= 256 => Ok(name.clone()),
         _ => Err(BadRequest::field(
             "model",

@@ -29,16 +29,12 @@ struct Inner {
     ttft_us: Median,
     /// Tokens per second x 1000.
     throughput: Median,
-    rest: Option<Rest>,
+    /// Until when the provider has asked not to be asked.
+    stated_rest: Option<Instant>,
+    /// Until when a 429 that named no time counts.
+    short_rest: Option<Instant>,
     asked: Option<Instant>,
     learned: Option<Learned>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Rest {
-    until: Instant,
-    /// The provider has named the time.
-    stated: bool,
 }
 
 /// How an attempt ended that gave an answer.
@@ -83,7 +79,8 @@ impl Health {
             tally: Tally::new(now),
             ttft_us: Median::default(),
             throughput: Median::default(),
-            rest: None,
+            stated_rest: None,
+            short_rest: None,
             asked: None,
             learned: None,
         }))
@@ -112,18 +109,16 @@ impl Health {
         let stated = error
             .retry_after
             .filter(|_| matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Overloaded));
-        let rest = match stated {
-            Some(seconds) => Duration::from_secs(seconds).min(LONGEST_REST),
-            None if error.kind == ErrorKind::RateLimited => SHORT_REST,
-            None => return,
-        };
-        let until = now + rest;
         // The longest of several holds.
-        if inner.rest.is_none_or(|rest| rest.until < until) {
-            inner.rest = Some(Rest {
-                until,
-                stated: stated.is_some(),
-            });
+        match stated.map(Duration::from_secs) {
+            Some(rest) => {
+                let until = Some(now + rest.min(LONGEST_REST));
+                inner.stated_rest = inner.stated_rest.max(until);
+            }
+            None if error.kind == ErrorKind::RateLimited => {
+                inner.short_rest = Some(now + SHORT_REST);
+            }
+            None => {}
         }
     }
 
@@ -148,11 +143,10 @@ impl Health {
     pub fn read(&self, now: Instant) -> Reading {
         let inner = self.lock();
         let learned = inner.learned.filter(|learned| now < learned.until);
-        let rest = inner.rest.filter(|rest| now < rest.until);
         Reading {
             state: inner.breaker.state(now),
-            stated_rest: rest.filter(|rest| rest.stated).map(|rest| rest.until),
-            limited: rest.is_some_and(|rest| !rest.stated),
+            stated_rest: inner.stated_rest.filter(|until| now < *until),
+            limited: inner.short_rest.is_some_and(|until| now < until),
             uptime: uptime(inner.tally.sum(now), learned),
             ttft_us: blend(inner.ttft_us.get(now), learned.and_then(|l| l.ttft_us)),
             throughput: blend(
@@ -329,7 +323,7 @@ mod tests {
         }));
         let mut before = health.read(now).ttft_us.unwrap();
         assert_eq!(before, 1_000);
-        for _ in 0..32 {
+        for _ in 0..16 {
             let answer = Answered {
                 whole: true,
                 ttft_us: Some(200_000),
@@ -340,7 +334,7 @@ mod tests {
             assert!(blended > before);
             before = blended;
         }
-        assert!(before > 170_000, "{before}");
+        assert!(before > 150_000, "{before}");
         // What is told grows old even if nobody takes it back.
         assert_eq!(health.read(now + 600 * SECOND).ttft_us, Some(200_000));
     }

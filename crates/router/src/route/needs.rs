@@ -81,17 +81,22 @@ impl Parameters {
     /// Those that an endpoint is known to take.
     pub fn known(names: &[String]) -> Self {
         let is_listed = |name: &str| names.iter().any(|listed| listed == name);
-        Self::those(|(name, fields)| is_listed(name) || fields.iter().any(|field| is_listed(field)))
+        Self::those(PARAMETERS.len(), |(name, fields)| {
+            is_listed(name) || fields.iter().any(|field| is_listed(field))
+        })
     }
 
-    fn used(ask: &Ask) -> Self {
+    /// Those that a request uses; of the others than tools only if asked for, since it takes a look at each.
+    fn used(ask: &Ask, all: bool) -> Self {
         let is_used = |field: &&str| ask.body.get(*field).is_some_and(is_set);
-        Self::those(|(_, fields)| fields.iter().any(|field| is_used(&field)))
+        let looked_at = if all { PARAMETERS.len() } else { 1 };
+        Self::those(looked_at, |(_, fields)| fields.iter().any(is_used))
     }
 
-    fn those(hold: impl Fn(&(&str, &[&str])) -> bool) -> Self {
+    fn those(looked_at: usize, hold: impl Fn(&(&str, &[&str])) -> bool) -> Self {
         let bit = |(n, parameter)| u32::from(hold(parameter)) << n;
-        Self(PARAMETERS.iter().enumerate().map(bit).sum())
+        let looked_at = PARAMETERS.iter().take(looked_at);
+        Self(looked_at.enumerate().map(bit).sum())
     }
 
     /// Whether all of these are among others.
@@ -121,13 +126,13 @@ fn is_set(value: &Value) -> bool {
 }
 
 impl Needs {
-    /// Reads them off a request.
-    pub fn of(ask: &Ask) -> Self {
+    /// Reads them off a request; `parameters` beyond tools only where they must all be known.
+    pub fn of(ask: &Ask, parameters: bool) -> Self {
         let mut needs = Self {
             max_tokens: ["max_completion_tokens", "max_tokens"]
                 .iter()
                 .find_map(|field| ask.body.get(*field).and_then(Value::as_u64)),
-            parameters: Parameters::used(ask),
+            parameters: Parameters::used(ask, parameters),
             embeds: ask.operation == Operation::Embeddings,
             ..Self::default()
         };
@@ -208,7 +213,7 @@ mod tests {
         let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "12345678"}]});
         let object = body.as_object_mut().unwrap();
         object.extend(more.as_object().unwrap().clone());
-        Needs::of(&chat::read(object.clone()).unwrap())
+        Needs::of(&chat::read(object.clone()).unwrap(), true)
     }
 
     #[test]
@@ -224,7 +229,10 @@ mod tests {
         );
         assert_eq!((needs.max_tokens, needs.answer_tokens()), (Some(7), 7));
         let body = json!({"model": "m", "input": ["four", "more"]});
-        let needs = Needs::of(&embeddings::read(body.as_object().unwrap().clone()).unwrap());
+        let needs = Needs::of(
+            &embeddings::read(body.as_object().unwrap().clone()).unwrap(),
+            true,
+        );
         assert_eq!((needs.prompt_bytes, needs.answer_tokens()), (8, 0));
     }
 

@@ -125,7 +125,7 @@ impl Routes {
         for named in &models {
             veil::check(named.model, !wants.ignore.is_empty())?;
         }
-        let needs = Needs::of(ask);
+        let needs = Needs::of(ask, wants.require_parameters);
         let limits = Limits {
             policy,
             wants: &wants,

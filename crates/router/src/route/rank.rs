@@ -22,7 +22,7 @@ const LOOKS_ONE_IN: u64 = 32;
 /// The same while there are lanes of whose speed nothing is known.
 const FIRST_LOOKS_ONE_IN: u64 = 4;
 /// Time after which nobody knows how a lane fares.
-const UNSEEN: Duration = Duration::from_secs(10);
+const UNSEEN: Duration = Duration::from_secs(2);
 
 /// What the order goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ pub const WINDOW: Duration = Duration::from_secs(300);
 const SLICE_S: u64 = 30;
 const SLICES: usize = 10;
 /// Samples behind a median: the newest ones, since a lane that has become slow should be noticed soon.
-const SAMPLES: usize = 32;
+const SAMPLES: usize = 16;
 
 /// Ends of attempts, by the formula of uptime.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
