@@ -112,6 +112,7 @@ message!(ArrayValue {
 
 #[derive(Clone, PartialEq, prost::Oneof, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::enum_variant_names, reason = "the names of the protocol")]
 pub enum Any {
     #[prost(string, tag = "1")]
     StringValue(String),

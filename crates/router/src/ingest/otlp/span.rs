@@ -61,19 +61,18 @@ fn operation(facts: &Facts<'_>) -> Option<&'static str> {
             "generate_content"
         }
         "embedding" | "aembedding" => "embeddings",
-        // Early conventions had no operation: what names provider, model and tokens is a request.
-        "" if !facts.text(Fact::Provider).is_empty()
-            && !(facts.text(Fact::Model).is_empty() && facts.text(Fact::ModelAsked).is_empty())
-            && (has(facts, Fact::Prompt) || has(facts, Fact::Completion)) =>
-        {
-            "chat"
-        }
+        "" if is_early(facts) => "chat",
         _ => return None,
     })
 }
 
-fn has(facts: &Facts<'_>, fact: Fact) -> bool {
-    !matches!(facts.count(fact), Ok(None))
+/// Early conventions had no operation: what names a provider, a model and tokens is a request.
+fn is_early(facts: &Facts<'_>) -> bool {
+    let named = |fact| !facts.text(fact).is_empty();
+    let counted = |fact| !matches!(facts.count(fact), Ok(None));
+    named(Fact::Provider)
+        && (named(Fact::Model) || named(Fact::ModelAsked))
+        && (counted(Fact::Prompt) || counted(Fact::Completion))
 }
 
 /// `gen-` and a UUIDv7: the id of an answer of a Tidemark router.
