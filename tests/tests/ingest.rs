@@ -122,7 +122,7 @@ impl Told {
             ),
             ("tidemark.account_id", text(&self.account.to_string())),
         ];
-        if self.n % 3 != 0 {
+        if !self.n.is_multiple_of(3) {
             attributes.push(("gen_ai.response.id", text(&self.request_id())));
         }
         if let Some(id) = self.event_id() {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use tidemark_catalog::Catalog;
-use tidemark_insight::{Policy, RANKED, RankingQuery, Rankings, register_catalog};
+use tidemark_insight::{Policy, RankingQuery, Rankings, publish};
 use tidemark_lake::{EVENTS, Hot};
 use tidemark_sim::providers::Script;
 use tidemark_tests::folder::{Folder, Sizes, rows};
@@ -233,9 +233,12 @@ async fn opentelemetry_for_python() {
             .filter(|(texts, _)| texts[0] == "router")
             .map(|(_, numbers)| numbers[0] + numbers[1])
             .sum();
-        let mut hot = Hot::new(folder.lake.clone(), RANKED.map(str::to_owned).to_vec());
-        let (_, context) = hot.refresh().await.unwrap().unwrap();
-        register_catalog(&context, &Catalog::builtin().unwrap()).unwrap();
+        let mut hot = Hot::new(folder.lake.clone(), vec!["accounts_by_day".to_owned()]);
+        let (_, held) = hot.refresh().await.unwrap().unwrap();
+        let now = chrono::Utc::now();
+        let context = publish(&held, &Catalog::builtin().unwrap(), now)
+            .await
+            .unwrap();
         let policy = Policy {
             min_accounts: 1,
             dominance: 1.0,

@@ -136,7 +136,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     attempts: 4,
                 })
                 .map_err(|refusal| refusal.message)?;
-            let first = plan.next().ok_or("no lane")?;
+            let first = plan.next_lane().ok_or("no lane")?;
             black_box((plan.summary(), first.lane.key));
             times.push(began.elapsed());
             plan.answered(now);

@@ -362,7 +362,7 @@ impl Gateway {
         })?;
         meter.routed(plan.summary());
         let mut expected = false;
-        while let Some(candidate) = plan.next() {
+        while let Some(candidate) = plan.next_lane() {
             if !std::mem::replace(&mut expected, true) {
                 meter
                     .expect(&ask, candidate.price)

@@ -351,7 +351,8 @@ async fn bodies_that_are_none() {
     let spans = protobuf(&trace(vec![span(1, &[])]));
     let gz = ("content-encoding", "gzip");
     let ndjson = ("content-type", "application/x-ndjson");
-    let cases: Vec<(&str, Vec<(&str, &str)>, Vec<u8>, u16)> = vec![
+    type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Vec<u8>, u16);
+    let cases: Vec<Case<'_>> = vec![
         ("/v1/events", vec![ndjson], Vec::new(), 400),
         ("/v1/events", vec![ndjson], b"\n \n".to_vec(), 400),
         (

@@ -75,9 +75,8 @@ async fn serves_until_it_is_killed() {
             }
         })
     });
-    for client in clients.collect::<Vec<_>>() {
-        client.await.unwrap();
-    }
+    // Until the kill.
+    futures::future::join_all(clients.collect::<Vec<_>>()).await;
 }
 
 /// Starts the process above, kills it after a while, and returns when each request was answered, before the kill.

@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test that cannot go on should fail loudly"
 )]
 
@@ -233,14 +234,14 @@ fn a_conversation_stays_for_ten_minutes_and_leaves_after_one_failure() {
     let mut now = Instant::now();
     let talk = body(&json!({}), &json!({"session_id": "s"}));
     let home = with(&routes, &talk, now, 1, |mut plan| {
-        let provider = plan.next().unwrap().endpoint.provider.clone();
+        let provider = plan.next_lane().unwrap().endpoint.provider.clone();
         plan.answered(now);
         provider
     });
     for seed in 0..200 {
         now += 599 * SECOND;
         with(&routes, &talk, now, seed, |mut plan| {
-            assert_eq!(plan.next().unwrap().endpoint.provider, home);
+            assert_eq!(plan.next_lane().unwrap().endpoint.provider, home);
             assert!(plan.summary().contains("sticky=held"), "{}", plan.summary());
             plan.answered(now);
         });
@@ -261,9 +262,9 @@ fn a_conversation_stays_for_ten_minutes_and_leaves_after_one_failure() {
     assert!(seen(&ordered).iter().all(|at| at == other));
     // One failure, and it is somewhere else from then on, although the lane is not in an outage.
     let next = with(&routes, &talk, now, 7, |mut plan| {
-        assert_eq!(plan.next().unwrap().endpoint.provider, home);
+        assert_eq!(plan.next_lane().unwrap().endpoint.provider, home);
         assert!(plan.failed(&error(ErrorKind::Server)));
-        let next = plan.next().unwrap().endpoint.provider.clone();
+        let next = plan.next_lane().unwrap().endpoint.provider.clone();
         plan.answered(now);
         next
     });
@@ -301,7 +302,7 @@ fn a_dead_provider_costs_no_request_more_than_one_attempt() {
         );
         let attempts = with(&routes, &talk, now, n, |mut plan| {
             let mut attempts = 0;
-            while let Some(candidate) = plan.next() {
+            while let Some(candidate) = plan.next_lane() {
                 let health = &candidate.lane.health;
                 health.begin(now);
                 if n > 5_000 && candidate.endpoint.provider == dead {
@@ -529,7 +530,7 @@ fn each_model_keeps_an_attempt_and_a_dead_place_waits() {
     let tried = |kind: ErrorKind| {
         with(&routes, &two, now, 1, |mut plan| {
             let mut tried = Vec::new();
-            while let Some(candidate) = plan.next() {
+            while let Some(candidate) = plan.next_lane() {
                 tried.push(candidate.endpoint.id.clone());
                 plan.failed(&error(kind));
             }
@@ -554,7 +555,7 @@ fn health_and_conversations_outlive_a_reload() {
     kill(&before, "p1/m", now);
     let talk = body(&json!({}), &json!({"session_id": "s"}));
     let home = with(&before, &talk, now, 3, |mut plan| {
-        let provider = plan.next().unwrap().endpoint.provider.clone();
+        let provider = plan.next_lane().unwrap().endpoint.provider.clone();
         plan.answered(now);
         provider
     });

@@ -348,6 +348,7 @@ fn policy(rng: &mut SmallRng) -> Policy {
         zdr: rng.random_bool(0.1),
         deny_data_collection: rng.random_bool(0.1),
         sampling: false,
+        within: None,
     }
 }
 
@@ -605,7 +606,7 @@ fn limits_hold_for_100_000_random_requests() {
             assert_eq!(order, keys, "the same seed gives the same order");
             // Handed out: each lane once at most, and none but these.
             let mut handed = Vec::new();
-            while let Some(candidate) = plan.next() {
+            while let Some(candidate) = plan.next_lane() {
                 assert!(
                     order.contains(&candidate.lane.key) && !handed.contains(&candidate.lane.key)
                 );

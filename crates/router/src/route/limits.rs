@@ -164,7 +164,7 @@ impl Limits<'_> {
             }
             Exclusion::Region => {
                 let is_in = |wanted: &&str| wants::is_region(wanted, &lane.region);
-                !wants.regions.is_empty() && !(lane.is_pinned && wants.regions.iter().any(is_in))
+                !(wants.regions.is_empty() || lane.is_pinned && wants.regions.iter().any(is_in))
             }
             Exclusion::DataCollection => {
                 (wants.deny_collection || policy.deny_data_collection) && lane.data.may_collect()

@@ -266,7 +266,7 @@ impl<'a> Plan<'a> {
 
     /// The lane to try next. A place that could not be reached waits until all others were tried, and each model keeps one of
     /// the attempts.
-    pub fn next(&mut self) -> Option<Candidate<'a>> {
+    pub fn next_lane(&mut self) -> Option<Candidate<'a>> {
         if self.attempts == 0 {
             return None;
         }

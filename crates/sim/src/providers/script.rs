@@ -378,6 +378,7 @@ fn resolve_provider(name: &str, raw: &RawProvider, base: &Behaviour) -> Provider
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
     use super::*;
+    use crate::providers::{Brownout, Chance};
     use std::time::Duration;
 
     #[test]
