@@ -102,7 +102,7 @@ async fn a_dead_provider_is_left_alone() {
     ]))
     .await;
     for n in 0..100 {
-        let more = json!({"session_id": format!("conversation {}", n % 7)});
+        let more = json!({"session_id": format!("conversation {}", n % 50)});
         let (status, _, text) = house
             .post("/v1/chat/completions", body(json!({}), more))
             .await;
