@@ -159,7 +159,7 @@ mod tests {
                 let (mut socket, _) = listener.accept().await.unwrap();
                 if let Some(answer) = &answer {
                     let mut request = [0; 4096];
-                    socket.read(&mut request).await.unwrap();
+                    assert!(socket.read(&mut request).await.unwrap() > 0);
                     socket.write_all(answer).await.ok();
                 } else {
                     open.push(socket);

@@ -44,7 +44,7 @@ pub struct Routed {
     pub providers: String,
     /// What they did.
     pub ledger: Arc<Ledger>,
-    events: JoinHandle<Vec<Box<UsageEvent>>>,
+    events: JoinHandle<Vec<UsageEvent>>,
     stop: watch::Sender<bool>,
     _dir: TempDir,
 }
@@ -89,7 +89,7 @@ pub async fn routed(script: Script, seed: u64, by_region: bool, model: &str) -> 
     let events = tokio::spawn(async move {
         let mut events = Vec::new();
         while let Some(event) = emitted.recv().await {
-            events.push(event);
+            events.push(*event);
         }
         events
     });
@@ -109,7 +109,7 @@ pub async fn routed(script: Script, seed: u64, by_region: bool, model: &str) -> 
 
 impl Routed {
     /// Stops the router: the events of all its requests.
-    pub async fn end(self) -> Result<Vec<Box<UsageEvent>>> {
+    pub async fn end(self) -> Result<Vec<UsageEvent>> {
         self.stop.send_replace(true);
         Ok(self.events.await?)
     }
