@@ -97,6 +97,8 @@ impl Front {
     pub async fn stop(self) -> Result<u64> {
         self.stop.send_replace(true);
         self.server.await??;
+        // It holds the emitter, which ends with it.
+        drop(self.gateway);
         Ok(self.emitted.await?)
     }
 

@@ -337,12 +337,11 @@ fn places<'a>(
         };
         let wrong = |message: String| BadRequest::field(format!("provider.{name}[{n}]"), message);
         // Of providers that only aliases have, nobody may learn that they are here.
-        let slugs = || routes.catalog.providers().iter().map(|p| p.slug.as_str());
-        let Some(provider) = slugs().chain([STEALTH]).find(|known| *known == slug) else {
-            return Err(wrong(format!(
-                "there is no such provider; the providers are {}",
-                slugs().collect::<Vec<_>>().join(", ")
-            )));
+        let known = routes.catalog.providers().iter().map(|p| p.slug.as_str());
+        let Some(provider) = known.chain([STEALTH]).find(|known| *known == slug) else {
+            return Err(wrong(
+                "there is no such provider: `GET /api/v1/providers` lists them".to_owned(),
+            ));
         };
         if region.is_some_and(|region| !routes.regions().any(|known| known == region)) {
             return Err(wrong(unknown_region(routes)));
