@@ -199,13 +199,14 @@ impl Routes {
         })
     }
 
-    /// The lanes whose breaker is not closed, by endpoint and region.
+    /// The lanes whose breaker is not closed, by endpoint and region. Those that only an alias has are not named.
     pub fn broken(&self, now: Instant) -> Vec<(&str, &str, breaker::State)> {
         let state = |lane: &Lane| {
             let state = lane.health.breaker(now)?;
             (state != breaker::State::Closed).then_some(state)
         };
         self.lanes()
+            .filter(|(_, _, lane)| lane.endpoint < self.catalog.endpoints().len())
             .filter_map(|(_, endpoint, lane)| Some((endpoint, lane.region.as_str(), state(lane)?)))
             .collect()
     }
