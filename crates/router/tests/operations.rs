@@ -5,19 +5,20 @@
     reason = "a test that cannot go on should fail loudly"
 )]
 
+#[path = "support/said.rs"]
+mod said;
 mod support;
 
+use said::Said;
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use support::*;
 use tidemark_catalog::Catalog;
 use tidemark_router::adapters::Dialect;
 use tidemark_router::route::Routes;
 use tidemark_router::settings::{Settings, Upstream};
-use tracing_subscriber::fmt::MakeWriter;
 
 fn settings(upstreams: Vec<Upstream>) -> Settings {
     Settings {
@@ -71,29 +72,6 @@ async fn a_reload_holds_for_the_next_request_and_cuts_no_stream() {
         .collect();
     providers.sort();
     assert_eq!(providers, ["azure", "openai"]);
-}
-
-/// What the program says, at every level.
-#[derive(Clone, Default)]
-struct Said(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Said {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Said {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
 }
 
 const PROMPT: &str = "canary-prompt-5b1e";
@@ -238,13 +216,13 @@ async fn a_key_and_a_prompt_are_found_in_nothing_that_is_kept_or_said() {
             assert_eq!(line, None, "in an event");
         }
         assert_eq!(kept, [false; 4], "in a file");
-        let log = String::from_utf8_lossy(&said.0.lock().unwrap()).into_owned();
+        let log = said.text();
         for word in &secrets {
             let line = log.lines().find(|line| line.contains(word));
             assert_eq!(line, None);
         }
     }
-    let log = String::from_utf8_lossy(&said.0.lock().unwrap()).into_owned();
+    let log = said.text();
     assert!(
         log.contains("tidemark_router") && log.contains("hyper"),
         "the log was listened to"
