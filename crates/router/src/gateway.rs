@@ -361,9 +361,8 @@ impl Gateway {
             attempts: setup.settings.max_attempts,
         })?;
         meter.routed(plan.summary());
-        let mut expected = false;
         while let Some(candidate) = plan.next_lane() {
-            if !std::mem::replace(&mut expected, true) {
+            if plan.tried() == 1 {
                 meter
                     .expect(&ask, candidate.price)
                     .map_err(|met| self.met(&met))?;

@@ -14,7 +14,7 @@ use crate::route::health::{Answered, Health};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tidemark_catalog::{Price, Tokens};
+use tidemark_catalog::{Cost, Price, Tokens};
 use tidemark_event::{EventId, FailedAttempt, Micros, UsageEvent};
 
 /// How often a reading that goes on without its client looks whether the router stops.
@@ -456,13 +456,7 @@ impl Meter {
             event.image_completion_tokens = clamp(usage.image_completion);
             event.audio_completion_tokens = clamp(usage.audio_completion);
             if let Some(price) = &self.price {
-                let cost = price.cost(&tokens(&usage));
-                event.cost_prompt_nanousd = cost.prompt;
-                event.cost_cached_nanousd = cost.cached;
-                event.cost_cache_write_nanousd = cost.cache_write;
-                event.cost_completion_nanousd = cost.completion;
-                event.cost_request_nanousd = cost.request;
-                event.cost_nanousd = cost.total();
+                charge(event, &price.cost(&tokens(&usage)));
             }
             if let Some(admission) = &mut self.admission {
                 let known = |n: i64| u64::try_from(n).unwrap_or(0);
@@ -505,6 +499,16 @@ impl Drop for Meter {
             place.emit(std::mem::take(&mut self.event));
         }
     }
+}
+
+/// Writes a cost into an event, with its parts.
+pub(crate) fn charge(event: &mut UsageEvent, cost: &Cost) {
+    event.cost_prompt_nanousd = cost.prompt;
+    event.cost_cached_nanousd = cost.cached;
+    event.cost_cache_write_nanousd = cost.cache_write;
+    event.cost_completion_nanousd = cost.completion;
+    event.cost_request_nanousd = cost.request;
+    event.cost_nanousd = cost.total();
 }
 
 /// Parts never exceed their whole, whatever a provider says.

@@ -9,6 +9,7 @@
 
 use super::names::{Names, plain};
 use crate::keys::{Account, Keys};
+use crate::meter::charge;
 use chrono::Utc;
 use tidemark_catalog::{Catalog, Endpoint, Tokens};
 use tidemark_event::encode::AvroEncode;
@@ -166,12 +167,6 @@ fn price(event: &mut UsageEvent, endpoint: &Endpoint) {
     }
     let at = event.ts.to_datetime().unwrap_or_else(Utc::now);
     if let Some(price) = endpoint.price_at(at) {
-        let cost = price.cost(&tokens);
-        event.cost_prompt_nanousd = cost.prompt;
-        event.cost_cached_nanousd = cost.cached;
-        event.cost_cache_write_nanousd = cost.cache_write;
-        event.cost_completion_nanousd = cost.completion;
-        event.cost_request_nanousd = cost.request;
-        event.cost_nanousd = cost.total();
+        charge(event, &price.cost(&tokens));
     }
 }
