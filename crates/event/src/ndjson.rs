@@ -4,6 +4,7 @@
 //! column, field and reason, in words of our own: the parser's messages quote what they met, so they are never passed on.
 
 use crate::UsageEvent;
+use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -48,6 +49,13 @@ pub fn read(line: &[u8]) -> Result<UsageEvent, BadLine> {
     };
     if line.len() > MAX_LINE_BYTES {
         return Err(whole(None, TOO_LONG));
+    }
+    // A derived reader takes an array for a struct, field by field.
+    if line.trim_ascii_start().starts_with(b"[") {
+        return Err(match serde_json::from_slice::<IgnoredAny>(line) {
+            Ok(_) => whole(None, "not a JSON object"),
+            Err(error) => refused(line, &error),
+        });
     }
     let event: UsageEvent = serde_json::from_slice(line).map_err(|error| refused(line, &error))?;
     if event.ts.0 == 0 {
@@ -117,6 +125,8 @@ mod tests {
         assert_eq!(bad("{}"), (Some("ts"), "missing"));
         assert_eq!(bad("{\"ts\":1"), (None, "the JSON ends too early"));
         assert_eq!(bad("[]"), (None, "not a JSON object"));
+        assert_eq!(bad(" [\"0198\"]"), (None, "not a JSON object"));
+        assert_eq!(bad("[1"), (None, "the JSON ends too early"));
         assert_eq!(bad("{\"ts\":1,,}"), (None, "not valid JSON"));
         assert_eq!(
             bad(r#"{"ts":1,"prompt_tokens":"many"}"#),
