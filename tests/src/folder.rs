@@ -10,7 +10,7 @@ use std::time::Duration;
 use tidemark_bus::{Journal, JournalOptions};
 use tidemark_event::{UsageEvent, wire};
 use tidemark_lake::{Lake, Table, Upkeep};
-use tidemark_rollup::{Pipeline, Worker, WorkerOptions};
+use tidemark_rollup::{Pipeline, Worker, WorkerOptions, backfill};
 
 /// Sizes that make much happen in little time.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +78,7 @@ impl Folder {
         };
         let journal = Journal::open(&dir.join("journal"), options)?;
         let (lake, pipelines) = open_lake(dir, journal.partitions()).await?;
+        backfill(&lake, &pipelines).await?;
         Ok(Self {
             journal,
             lake,

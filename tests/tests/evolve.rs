@@ -8,8 +8,14 @@
 use apache_avro::headers::{HeaderBuilder, RabinFingerprintHeader};
 use apache_avro::types::Value;
 use apache_avro::{Schema, from_avro_datum, to_avro_datum};
+use arrow::array::AsArray;
+use arrow::datatypes::{Int64Type, Schema as Columns};
+use std::path::Path;
+use tidemark_bus::Journal;
 use tidemark_event::wire::{Reader, Reason, WIRE_SCHEMA, Writer};
 use tidemark_event::{FailedAttempt, UsageEvent};
+use tidemark_lake::{Lake, TableSpec};
+use tidemark_rollup::{Pipeline, Worker, WorkerOptions, table_specs, verify};
 use tidemark_tests::folder::{Folder, Sizes};
 use tidemark_tests::traffic::event;
 
@@ -282,5 +288,57 @@ async fn the_worker_counts_messages_of_another_version() {
             (counts.accepted, counts.dead_letters),
             (counted, 2 - counted)
         );
+    }
+}
+
+/// Takes in what the journal holds as a version does whose events had no field `route`.
+async fn take_in_as_before(dir: &Path, journal: Journal) {
+    let schema = Reader::new(&[]).unwrap().schema();
+    let fields = schema
+        .fields()
+        .iter()
+        .filter(|field| field.name() != "route");
+    let events = TableSpec::events(&Columns::new(fields.cloned().collect::<Vec<_>>()));
+    let pipelines = Pipeline::built_in(&events.schema).await.unwrap();
+    let mut specs = table_specs(&pipelines).await.unwrap();
+    specs[0] = events;
+    let lake = Lake::open(&dir.join("lake"), specs, journal.partitions())
+        .await
+        .unwrap();
+    let worker = Worker::new(journal, lake, pipelines, WorkerOptions::default()).unwrap();
+    worker.drain().await.unwrap();
+}
+
+/// An upgrade brings a field and a rollup: the folder of before is widened, and the rollup holds its history.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_before_gets_the_new_field_and_the_new_rollup() {
+    let dir = tempfile::tempdir().unwrap();
+    let events = |numbers: std::ops::Range<u64>| numbers.map(rich).collect::<Vec<_>>();
+    {
+        let folder = Folder::open(dir.path(), Sizes::default()).await.unwrap();
+        folder.publish(&events(0..900)).await.unwrap();
+        std::fs::remove_dir_all(dir.path().join("lake")).unwrap();
+        take_in_as_before(dir.path(), folder.journal.clone()).await;
+    }
+    std::fs::remove_dir_all(dir.path().join("lake/models_by_hour")).unwrap();
+
+    for (from, to) in [(900, 1200), (1200, 1300)] {
+        let folder = Folder::open(dir.path(), Sizes::default()).await.unwrap();
+        folder.publish(&events(from..to)).await.unwrap();
+        let counts = folder.worker().unwrap().drain().await.unwrap().counts;
+        assert_eq!(counts.accepted, to - from, "nothing is taken in again");
+        let differences = verify(&folder.lake, &folder.pipelines, |_, _| ()).await;
+        assert_eq!(differences.unwrap(), []);
+        let sql = folder.lake.sql().await.unwrap();
+        let counted = sql
+            .sql(
+                "SELECT count(*), count(route), (SELECT CAST(sum(requests) AS BIGINT) FROM models_by_hour)
+                 FROM usage_events",
+            )
+            .await
+            .unwrap();
+        let counted = &counted.collect().await.unwrap()[0];
+        let of = |column: usize| counted.column(column).as_primitive::<Int64Type>().value(0) as u64;
+        assert_eq!([of(0), of(1), of(2)], [to, to - 900, to]);
     }
 }

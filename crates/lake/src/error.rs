@@ -23,6 +23,17 @@ pub enum LakeError {
         /// First difference found.
         detail: String,
     },
+    /// A rollup's file has changed since its table was made.
+    #[error(
+        "rollup {table} does not have the columns that its SQL asks for ({detail}): move the folder lake/{table} \
+         below the data folder away and start again, and it is filled from the raw events"
+    )]
+    OtherRollup {
+        /// Table name.
+        table: String,
+        /// First difference found.
+        detail: String,
+    },
     /// There is no such table.
     #[error("there is no table {table} in this lake; known tables: {known}")]
     NoSuchTable {

@@ -4,6 +4,7 @@ use crate::error::LakeError;
 use crate::spec::TableSpec;
 use arrow::array::{
     Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
+    new_null_array,
 };
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::DataType::{self, Timestamp};
@@ -42,18 +43,21 @@ pub fn date_text(day: i64) -> String {
         .map_or_else(|| "1970-01-01".to_owned(), |at| at.date_naive().to_string())
 }
 
-/// Fits `batch` to the stored columns: types are cast, columns picked by name.
+/// Fits `batch` to the stored columns: types are cast, columns picked by name. One that came after the rows is null.
 pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, LakeError> {
     let columns = schema
         .fields()
         .iter()
         .map(|field| {
-            let column = batch.column_by_name(field.name()).ok_or_else(|| {
-                arrow::error::ArrowError::SchemaError(format!(
-                    "the rows lack the column {}",
-                    field.name()
-                ))
-            })?;
+            let Some(column) = batch.column_by_name(field.name()) else {
+                return match field.is_nullable() {
+                    true => Ok(new_null_array(field.data_type(), batch.num_rows())),
+                    false => Err(arrow::error::ArrowError::SchemaError(format!(
+                        "the rows lack the column {}",
+                        field.name()
+                    ))),
+                };
+            };
             match (column.data_type(), field.data_type()) {
                 (from, to) if from == to => Ok(Arc::clone(column)),
                 // Times without a zone are UTC here. A cast would convert each value through a calendar.

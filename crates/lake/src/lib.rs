@@ -5,6 +5,7 @@
 //! quick, [`Hot`] holds the tables that rankings read in memory, and [`sketch`] teaches SQL to merge
 //! histograms and distinct counts.
 
+mod columns;
 mod error;
 mod files;
 mod hot;
@@ -23,7 +24,7 @@ pub use hot::{Held, Hot, Part};
 pub use maintain::{Upkeep, UpkeepReport};
 pub use merge::merged;
 pub use spec::{DEAD_LETTERS, EVENTS, INTAKE, Merge, MergeFn, TableSpec, stored_type, timestamp};
-pub use table::{Offsets, Table, TableView};
+pub use table::{Offsets, Table, TableView, Written};
 
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;

@@ -1,14 +1,13 @@
 //! One Delta table: rows and the offsets they came from, in one commit.
 
+use crate::columns;
 use crate::error::LakeError;
 use crate::files::{self, DataFile};
 use crate::spec::TableSpec;
 use crate::writer::FileWriter;
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema};
-use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake::kernel::{Action, Add, StructType, Transaction};
+use deltalake::kernel::{Action, Add, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use fail::fail_point;
@@ -34,6 +33,10 @@ pub struct Table {
     unsynced: std::sync::Mutex<Vec<PathBuf>>,
 }
 
+/// Rows in files that no commit names yet. Dropped, they stay as files that nothing reads.
+#[derive(Debug, Default)]
+pub struct Written(Vec<(DataFile, Add)>);
+
 /// What a committed version of a table holds.
 #[derive(Debug, Clone, Default)]
 pub struct TableView {
@@ -50,11 +53,16 @@ fn app_id(partition: u32) -> String {
 }
 
 impl Table {
-    /// Opens the table under `root`, making it if it is not there.
+    /// Opens the table under `root`, making it if it is not there. A table of facts that an earlier version made gets
+    /// the columns that are new since.
     ///
     /// # Errors
     /// When the folder cannot be used or holds a table with other columns.
-    pub async fn open(root: &Path, spec: TableSpec, partitions: u32) -> Result<Self, LakeError> {
+    pub async fn open(
+        root: &Path,
+        mut spec: TableSpec,
+        partitions: u32,
+    ) -> Result<Self, LakeError> {
         let path = root.join(&spec.name);
         std::fs::create_dir_all(&path).map_err(LakeError::Folder)?;
         let path = path.canonicalize().map_err(LakeError::Folder)?;
@@ -66,8 +74,9 @@ impl Table {
             .map_err(fail)?;
         if delta.verify_deltatable_existence().await.map_err(fail)? {
             delta.load().await.map_err(fail)?;
+            delta = columns::widen(delta, &mut spec).await?;
         } else {
-            delta = create(delta, &spec).await?;
+            delta = columns::create(delta, &spec).await?;
         }
         let table = Self {
             root: path,
@@ -77,7 +86,6 @@ impl Table {
             spec,
         };
         let delta = table.delta.lock().await;
-        table.check_columns(&delta)?;
         table.load_view(&delta, partitions).await?;
         drop(delta);
         table.distrust_page_cache();
@@ -162,34 +170,6 @@ impl Table {
         Ok(())
     }
 
-    fn check_columns(&self, delta: &DeltaTable) -> Result<(), LakeError> {
-        let fail = |source| LakeError::delta(&self.spec.name, source);
-        let stored = delta.snapshot().map_err(fail)?.snapshot().arrow_schema();
-        let name = |schema: &Schema| {
-            schema
-                .fields()
-                .iter()
-                .map(|f| f.name().clone())
-                .filter(|n| n != "date")
-                .collect::<Vec<_>>()
-        };
-        let (stored, wanted) = (name(&stored), name(&self.spec.schema));
-        if stored == wanted {
-            return Ok(());
-        }
-        let detail = match stored.iter().find(|column| !wanted.contains(column)) {
-            Some(column) => format!("column {column} is in the lake only"),
-            None => match wanted.iter().find(|column| !stored.contains(column)) {
-                Some(column) => format!("column {column} is missing in the lake"),
-                None => "the order of columns differs".to_owned(),
-            },
-        };
-        Err(LakeError::OtherVersion {
-            table: self.spec.name.clone(),
-            detail,
-        })
-    }
-
     /// The store below the table's folder.
     pub async fn store(&self) -> Arc<dyn ObjectStore> {
         self.delta.lock().await.object_store()
@@ -201,23 +181,47 @@ impl Table {
     /// [`LakeError::Conflict`] when someone else committed since; then nothing of this is in the table.
     pub async fn append(&self, rows: &[RecordBatch], offsets: &Offsets) -> Result<(), LakeError> {
         fail_point!("lake::before_files", |_| std::process::abort());
+        let mut written = Written::default();
+        self.write(rows, &mut written).await?;
+        fail_point!("lake::after_files", |_| std::process::abort());
+        self.append_written(written, offsets).await
+    }
+
+    /// Writes `rows` to files that are no part of the table until [`Table::append_written`] names them.
+    ///
+    /// # Errors
+    /// When they do not fit the table or cannot be written.
+    pub async fn write(
+        &self,
+        rows: &[RecordBatch],
+        written: &mut Written,
+    ) -> Result<(), LakeError> {
         let store = self.store().await;
         let rows = rows
             .iter()
             .map(|rows| files::conform(rows, &self.spec.schema))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut new_files = Vec::new();
-        let mut actions = Vec::new();
         for (day, rows) in files::split_by_day(&rows, &self.spec)? {
             let mut writer = FileWriter::new(&store, &self.spec, &files::date_text(day))?;
             for rows in &rows {
                 writer.write(rows).await?;
             }
-            let (file, add) = writer.finish(false).await?;
-            new_files.push(file);
-            actions.push(Action::Add(add));
+            written.0.push(writer.finish(false).await?);
         }
-        fail_point!("lake::after_files", |_| std::process::abort());
+        Ok(())
+    }
+
+    /// Appends what has been written and moves `offsets`, in one commit.
+    ///
+    /// # Errors
+    /// As [`Table::append`].
+    pub async fn append_written(
+        &self,
+        written: Written,
+        offsets: &Offsets,
+    ) -> Result<(), LakeError> {
+        let (new_files, adds): (Vec<_>, Vec<_>) = written.0.into_iter().unzip();
+        let actions = adds.into_iter().map(Action::Add).collect();
         let operation = DeltaOperation::Write {
             mode: SaveMode::Append,
             partition_by: Some(vec!["date".to_owned()]),
@@ -428,30 +432,4 @@ impl Table {
         self.set_view(view);
         Ok(())
     }
-}
-
-async fn create(delta: DeltaTable, spec: &TableSpec) -> Result<DeltaTable, LakeError> {
-    let mut fields: Vec<Field> = spec
-        .schema
-        .fields()
-        .iter()
-        .map(|field| field.as_ref().clone())
-        .collect();
-    fields.push(Field::new("date", DataType::Date32, true));
-    let schema: StructType = (&Schema::new(fields)).try_into_kernel()?;
-    let configuration = [
-        ("delta.checkpointInterval", "100"),
-        ("delta.enableExpiredLogCleanup", "false"),
-        ("delta.dataSkippingNumIndexedCols", "0"),
-    ];
-    delta
-        .create()
-        .with_table_name(&spec.name)
-        .with_columns(schema.fields().cloned())
-        .with_partition_columns(["date"])
-        .with_configuration(
-            configuration.map(|(key, value)| (key.to_owned(), Some(value.to_owned()))),
-        )
-        .await
-        .map_err(|source| LakeError::delta(&spec.name, source))
 }

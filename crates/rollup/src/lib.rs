@@ -4,6 +4,7 @@
 //! be counted ([`intake`]), drops duplicates ([`dedup`]), runs every rollup of `pipelines/rollups` over
 //! the rest ([`pipeline`]) and commits each table with the offsets it came from.
 
+mod backfill;
 pub mod dedup;
 mod error;
 pub mod intake;
@@ -11,6 +12,7 @@ pub mod pipeline;
 mod verify;
 mod worker;
 
+pub use backfill::backfill;
 pub use error::RollupError;
 pub use pipeline::Pipeline;
 pub use verify::{Difference, verify};
@@ -18,7 +20,7 @@ pub use worker::{Tally, Worker, WorkerOptions};
 
 use std::path::Path;
 use tidemark_event::wire::Reader;
-use tidemark_lake::{Lake, TableSpec};
+use tidemark_lake::{EVENTS, Lake, TableSpec};
 
 /// Every table that the pipelines write: the raw events, one per rollup, dead letters and the ledger.
 ///
@@ -43,5 +45,11 @@ pub async fn open_lake(root: &Path, partitions: u32) -> Result<(Lake, Vec<Pipeli
     let events = TableSpec::events(&Reader::new(&[])?.schema());
     let pipelines = Pipeline::built_in(&events.schema).await?;
     let lake = Lake::open(root, table_specs(&pipelines).await?, partitions).await?;
+    // In a lake of an earlier version, columns that came later may be null.
+    let stored = &lake.table(EVENTS)?.spec().schema;
+    let pipelines = match *stored == events.schema {
+        true => pipelines,
+        false => Pipeline::built_in(stored).await?,
+    };
     Ok((lake, pipelines))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidemark_bus::{Journal, JournalOptions};
 use tidemark_event::{UsageEvent, wire};
 use tidemark_lake::{Lake, Upkeep};
-use tidemark_rollup::{Pipeline, Worker, WorkerOptions, open_lake};
+use tidemark_rollup::{Pipeline, Worker, WorkerOptions, backfill, open_lake};
 
 /// Version of the folder's layout. A larger one in the folder means a newer Tidemark wrote it.
 const LAYOUT: u32 = 1;
@@ -49,6 +49,7 @@ impl Instance {
         };
         let journal = Journal::open(&dir.join("journal"), options)?;
         let (lake, pipelines) = open_lake(&dir.join("lake"), journal.partitions()).await?;
+        backfill(&lake, &pipelines).await?;
         Ok(Self {
             journal,
             lake,
