@@ -5,6 +5,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::{Duration, Instant};
 use tidemark_lake::{DEAD_LETTERS, EVENTS, INTAKE, Lake, conform};
 
 /// Where two accounts of the same events differ.
@@ -18,7 +19,12 @@ pub struct Difference {
     pub what: String,
 }
 
+/// How long to wait for all tables to have come equally far.
+const SETTLE: Duration = Duration::from_secs(20);
+
 /// Recomputes every rollup from the raw events, day by day, and balances the ledger. `each` hears of every day done.
+///
+/// Beside a running instance it is checked as of a moment between two commits.
 ///
 /// # Errors
 /// When a file cannot be read; differences are not errors.
@@ -27,6 +33,7 @@ pub async fn verify(
     pipelines: &[Pipeline],
     mut each: impl FnMut(usize, usize),
 ) -> Result<Vec<Difference>, RollupError> {
+    settle(lake).await?;
     let mut found = Vec::new();
     let raw = lake.table(EVENTS)?;
     let mut days: BTreeSet<String> = raw.days();
@@ -126,6 +133,22 @@ pub async fn verify(
         );
     }
     Ok(found)
+}
+
+/// A running instance commits table after table: looks again until all stand at the same offsets. A lake that nobody writes
+/// and whose last commit was cut short never does, and is checked as it is.
+async fn settle(lake: &Lake) -> Result<(), RollupError> {
+    let give_up = Instant::now() + SETTLE;
+    let even = || {
+        let mut offsets = lake.tables().map(|table| table.view().offsets);
+        let first = offsets.next();
+        offsets.all(|other| Some(other) == first)
+    };
+    while !even() && Instant::now() < give_up {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        lake.reload().await?;
+    }
+    Ok(())
 }
 
 /// The ledger's sums: received, accepted, duplicates, dead letters, damaged.
