@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use std::future::Future;
 use std::sync::Arc;
+use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
 use tidemark_bus::Journal;
 use tidemark_catalog::Catalog;
 use tidemark_router::emit::Emitter;
@@ -19,6 +20,15 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
+
+/// Lets the calling thread run after the router's where they share a core: rollups, commits and pages can wait for
+/// milliseconds, requests should not.
+pub fn give_way() {
+    // A quarter of the way from the lowest to the highest is niceness 9. Where the system forbids it, all run alike.
+    if let Ok(low) = ThreadPriorityValue::try_from(25) {
+        set_current_thread_priority(ThreadPriority::Crossplatform(low)).ok();
+    }
+}
 
 /// Threads of the router's own: a commit or a ranking that computes for milliseconds holds no request up.
 pub struct Threads(Option<Runtime>);

@@ -185,9 +185,15 @@ const FILE_THREADS: usize = 16;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let up = matches!(cli.command, Command::Up { .. });
     let done = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(FILE_THREADS)
+        .on_thread_start(move || {
+            if up {
+                front::give_way();
+            }
+        })
         .build()
         .map_err(anyhow::Error::from)
         .and_then(|runtime| {
