@@ -62,7 +62,7 @@ pub async fn front_of(dir: &Path, script: Script, catalog: Arc<Catalog>) -> Resu
 
     let journal = Journal::open(&dir.join("journal"), JournalOptions::default())?;
     let keys = Keys::open(dir)?;
-    let (_, key) = keys.create("acme")?;
+    let (_, key) = keys.create_with("acme", |key| key.gateway = true)?;
     let routes = Routes::new(catalog, &settings)?;
     let (emitter, emitted) = Emitter::start(journal.clone())?;
     let gateway = Arc::new(Gateway::new(settings.clone(), routes, keys, emitter)?);

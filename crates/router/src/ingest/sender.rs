@@ -1,7 +1,7 @@
 //! Whose events these are, and what that makes of them.
 //!
 //! Nothing a sender states can touch another account: accounts, sessions and event ids are keyed hashes over the account of
-//! the key and what was stated.
+//! the key and what was stated. Accounts are believed of a gateway's key only: whoever could make them up would pass for many.
 //!
 //! **Identity.** An event is known by its `event_id` if the sender states one, else by its `request_id`, else by all it says.
 //! Together with the key's account and the event's millisecond that makes the id it is stored under, so the same event is
@@ -44,8 +44,8 @@ impl<'a> Sender<'a> {
         // First of all: what follows changes what the event says.
         event.event_id = self.id(event);
         event.account_id = match &*event.account_id {
-            "" => self.account.id.to_string(),
-            stated => self.own("account", stated),
+            stated if self.account.gateway && !stated.is_empty() => self.own("account", stated),
+            _ => self.account.id.to_string(),
         };
         if !event.session_id.is_empty() {
             event.session_id = self.own("session", &event.session_id);

@@ -103,6 +103,7 @@ impl Keys {
                 revoked: None,
                 name: None,
                 expires: None,
+                gateway: false,
                 terms: Terms::default(),
             };
             set(&mut new);

@@ -49,6 +49,9 @@ pub struct StoredKey {
     /// From when on it is not taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<DateTime<Utc>>,
+    /// Whether it belongs to a gateway, which says whose its events are.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub gateway: bool,
     /// What holds for it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub terms: Terms,

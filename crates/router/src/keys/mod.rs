@@ -49,6 +49,8 @@ pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 pub struct Account {
     /// Keyed hash, as events carry it.
     pub id: Arc<str>,
+    /// Whether its events may be those of accounts of its own.
+    pub gateway: bool,
     /// What may be used: the key's policy within the account's.
     pub policy: Arc<Policy>,
     /// How the key stands; none for an account that came without one.
@@ -60,6 +62,7 @@ impl Account {
     pub fn unlimited(id: &str) -> Self {
         Self {
             id: Arc::from(id),
+            gateway: false,
             policy: Arc::default(),
             standing: None,
         }
@@ -153,6 +156,7 @@ impl Keys {
                 expires: key.expires,
                 account: Account {
                     id: self.account_hash(&key.account),
+                    gateway: key.gateway,
                     policy: Arc::new(Policy::of_key(&key.terms.policy, &terms.policy)),
                     standing: Some(Arc::new(standing)),
                 },

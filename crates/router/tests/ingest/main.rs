@@ -26,7 +26,7 @@ use std::io::Write;
 use support::*;
 use tidemark_bus::JournalOptions;
 use tidemark_event::Micros;
-use tidemark_router::keys::Keys;
+use tidemark_router::keys::{Keys, StoredKey};
 use tidemark_router::settings::Settings;
 
 const CANARY: &str = "canary prompt 7f3a";
@@ -156,7 +156,9 @@ async fn one_bad_line_of_five_harms_no_other() {
 async fn an_event_becomes_its_senders_own() {
     let house = empty_house().await;
     let keys = Keys::open(house.dir.path()).unwrap();
-    let (_, other) = keys.create("other").unwrap();
+    let gateway = |key: &mut StoredKey| key.gateway = true;
+    let (_, other) = keys.create_with("other", gateway).unwrap();
+    let (_, plain) = keys.create("plain").unwrap();
     house.gateway.keys().reload().unwrap();
     let own = keys.account(&house.key).unwrap().id.to_string();
     let line = |account: &str, id: &str| {
@@ -167,14 +169,14 @@ async fn an_event_becomes_its_senders_own() {
     };
     let body = [line("", "a"), line("u1", "b"), line(&own, "c")].join("\n");
     assert_eq!(lines(&house, body).await.status, 200);
-    let authorization = format!("Bearer {other}");
-    let of_other = [("authorization", authorization.as_str())];
-    assert_eq!(
-        send(&house, "/v1/events", &of_other, line("u1", "b"))
-            .await
-            .status,
-        200
-    );
+    let two = [line("u1", "b"), line("u2", "d")].join("\n");
+    for (key, body) in [(other, line("u1", "b")), (plain.clone(), two)] {
+        let authorization = format!("Bearer {key}");
+        let as_key = [("authorization", authorization.as_str())];
+        let answer = send(&house, "/v1/events", &as_key, body).await;
+        assert_eq!(answer.status, 200);
+    }
+    let plain = keys.account(&plain).unwrap().id.to_string();
     let events = house.events().await;
     let mut accounts = Vec::new();
     let mut ids = Vec::new();
@@ -206,12 +208,17 @@ async fn an_event_becomes_its_senders_own() {
         1,
         "only who states none is the key's own account"
     );
+    assert_eq!(
+        accounts.iter().filter(|account| **account == plain).count(),
+        2,
+        "who is no gateway has one account, whatever is stated"
+    );
     accounts.sort();
     accounts.dedup();
-    assert_eq!(accounts.len(), 4, "u1 of one key is not u1 of another");
+    assert_eq!(accounts.len(), 5, "u1 of one key is not u1 of another");
     ids.sort();
     ids.dedup();
-    assert_eq!(ids.len(), 4, "nor is their request b the same");
+    assert_eq!(ids.len(), 6, "nor is their request b the same");
 }
 
 #[tokio::test]

@@ -146,7 +146,7 @@ pub async fn house_with(settings: Settings, options: JournalOptions) -> House {
     let dir = tempfile::tempdir().unwrap();
     let journal = Journal::open(&dir.path().join("journal"), options).unwrap();
     let keys = Keys::open(dir.path()).unwrap();
-    let (_, key) = keys.create("acme").unwrap();
+    let (_, key) = keys.create_with("acme", |key| key.gateway = true).unwrap();
     let routes = Routes::new(Arc::new(Catalog::builtin().unwrap()), &settings).unwrap();
     let (emitter, emitted) = Emitter::start(journal.clone()).unwrap();
     let gateway = Arc::new(Gateway::new(settings.clone(), routes, keys, emitter).unwrap());

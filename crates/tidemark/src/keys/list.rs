@@ -16,7 +16,7 @@ pub fn keys(keys: &Keys, format: Format) -> Result<()> {
     let (all, accounts, now) = (keys.list()?, keys.accounts()?, Utc::now());
     let none = Terms::default();
     let mut rows = Rows::new([
-        "id", "account", "name", "state", "created", "expires", "limits", "policy",
+        "id", "account", "name", "state", "created", "expires", "gateway", "limits", "policy",
     ]);
     for key in &all {
         let account = accounts.get(&key.account).unwrap_or(&none);
@@ -29,6 +29,7 @@ pub fn keys(keys: &Keys, format: Format) -> Result<()> {
             state(key, now).into(),
             time(key.created).into(),
             key.expires.map(time).into(),
+            key.gateway.into(),
             limits(&readings, format)?,
             policy(&key.terms.policy, format)?,
         ]);

@@ -17,7 +17,7 @@ use tidemark_router::keys::{Keys, StoredKey};
 pub enum Command {
     /// Makes a key for an account and shows it, this once.
     #[command(
-        after_help = "Examples:\n  tidemark keys create --account acme\n  tidemark keys create --account acme --name ci --expires 2027-06-30 --limit \"5 USD/day\" --limit \"60 requests/minute\"\n  tidemark keys create --account acme --models 'openai/*,anthropic/claude-sonnet-4' --zdr --soft-limit \"80 USD/month\"\n  export OPENAI_API_KEY=$(tidemark keys create --account acme --format text)"
+        after_help = "Examples:\n  tidemark keys create --account acme\n  tidemark keys create --account acme --name ci --expires 2027-06-30 --limit \"5 USD/day\" --limit \"60 requests/minute\"\n  tidemark keys create --account acme --models 'openai/*,anthropic/claude-sonnet-4' --zdr --soft-limit \"80 USD/month\"\n  tidemark keys create --account our-litellm --gateway\n  export OPENAI_API_KEY=$(tidemark keys create --account acme --format text)"
     )]
     Create {
         /// Whose requests it signs.

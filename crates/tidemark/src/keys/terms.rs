@@ -20,6 +20,10 @@ pub struct KeyOptions {
     /// Taken until then: a day (its first moment, UTC), a time such as 2027-06-30T18:00:00Z, or `never`.
     #[arg(long, value_name = "WHEN", value_parser = when)]
     expires: Option<Expiry>,
+    /// It belongs to another gateway: the events it sends to /v1/events and /v1/traces may state for which of that gateway's
+    /// accounts they are. All that other keys send counts as their own.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    gateway: Option<bool>,
 }
 
 /// Options of a key and of an account.
@@ -93,6 +97,9 @@ impl KeyOptions {
         }
         if let Some(Expiry(expires)) = self.expires {
             key.expires = expires;
+        }
+        if let Some(gateway) = self.gateway {
+            key.gateway = gateway;
         }
     }
 }
