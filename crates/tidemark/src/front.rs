@@ -25,7 +25,7 @@ use tower::ServiceExt;
 /// milliseconds, requests should not.
 pub fn give_way() {
     // A quarter of the way from the lowest to the highest is niceness 9. Where the system forbids it, all run alike.
-    if let Ok(low) = ThreadPriorityValue::try_from(25) {
+    if let Ok(low) = ThreadPriorityValue::try_from(25_u8) {
         set_current_thread_priority(ThreadPriority::Crossplatform(low)).ok();
     }
 }
