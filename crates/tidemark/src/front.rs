@@ -24,8 +24,9 @@ use tower::ServiceExt;
 /// Lets the calling thread run after the router's where they share a core: rollups, commits and pages can wait for
 /// milliseconds, requests should not.
 pub fn give_way() {
-    // A quarter of the way from the lowest to the highest is niceness 9. Where the system forbids it, all run alike.
-    if let Ok(low) = ThreadPriorityValue::try_from(25_u8) {
+    // Of 0 to 99, this is niceness 5: a quarter of a core stays theirs where requests want all of it, more than their events
+    // need. Where the system forbids it, all run alike.
+    if let Ok(low) = ThreadPriorityValue::try_from(35_u8) {
         set_current_thread_priority(ThreadPriority::Crossplatform(low)).ok();
     }
 }
