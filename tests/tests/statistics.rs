@@ -380,7 +380,8 @@ async fn memory_is_bounded_by_endpoints() {
             let events: Vec<UsageEvent> = (0..endpoints)
                 .map(|endpoint| {
                     let n = (round * 24 * 60 + minute) * endpoints + endpoint;
-                    let mut event = recent(n, now);
+                    // The same but for its id, so that no round has keys that the other has not.
+                    let mut event = recent(minute * endpoints + endpoint, now);
                     event.ts = Micros(now - minute as i64 * MINUTE_US);
                     event.event_id = EventId::derived(event.ts, b"memory", n);
                     event.provider = format!("provider-{}", endpoint % 40);
