@@ -5,6 +5,7 @@ events. Every model is of another dialect upstream; what the client sees must no
 """
 import json
 import os
+import time
 
 import openai
 from pydantic import BaseModel
@@ -108,6 +109,7 @@ expect(openai.BadRequestError, lambda: client.chat.completions.create(model="ope
 only = {"extra_body": {"provider": {"only": ["openai"]}}}
 limited = expect(openai.RateLimitError, lambda: client.chat.completions.create(model="openai/gpt-4o", messages=user("[sim: 429 retry-after=3]"), **only))
 assert limited.response.headers["retry-after"] == "3", limited.response.headers
+time.sleep(3.2)  # the provider is left alone for as long as it has asked for
 expect(openai.InternalServerError, lambda: client.chat.completions.create(model="openai/gpt-4o", messages=user("[sim: 500]"), **only))
 
 # The SDK's own retries: three tries, three events.
