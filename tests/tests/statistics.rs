@@ -8,12 +8,12 @@
 )]
 
 use chrono::Utc;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use tidemark_catalog::Catalog;
 use tidemark_event::{EventId, FailedAttempt, Micros, UsageEvent};
 use tidemark_insight::{ENOUGH_ATTEMPTS, Measure, Statistics, Subject, held, measures, publish};
-use tidemark_lake::Hot;
+use tidemark_lake::{Held, Hot};
 use tidemark_tests::folder::{Folder, Sizes, eager_upkeep};
 use tidemark_tests::traffic::event_of;
 use tidemark_tests::{Dice, size};
@@ -354,10 +354,11 @@ async fn an_outage_shows_at_the_provider_and_not_at_the_model() {
     assert_eq!(uptime(Subject::Model, "alder/one").await, (1.0, 600));
 }
 
-/// What is held does not grow with the number of requests, only with that of endpoints: printed for the record.
-/// `TIDEMARK_ENDPOINTS` says how many there are; each is used in every minute of a day.
+/// What statistics hold does not grow with the number of requests, only with that of endpoints; and what is held of accounts
+/// only with that of its keys. Both are printed for the record.
+/// `TIDEMARK_ENDPOINTS` says how many endpoints there are; each is used in every minute of a day.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn memory_is_bounded_by_endpoints() {
+async fn memory_is_bounded_by_endpoints_and_by_keys_of_accounts() {
     let dir = tempfile::tempdir().unwrap();
     let folder = Folder::open(
         dir.path(),
@@ -372,16 +373,21 @@ async fn memory_is_bounded_by_endpoints() {
     let endpoints = size("TIDEMARK_ENDPOINTS", 20);
     let now = Utc::now().timestamp_micros();
     let mut worker = folder.worker().unwrap();
+    let mut of_statistics = Hot::new(folder.lake.clone(), Statistics::held());
+    let mut of_accounts = Hot::new(
+        folder.lake.clone(),
+        vec![Held::from("accounts_by_day".to_owned())],
+    );
+    let mut keys = HashSet::new();
+    // Bytes of statistics, bytes of accounts for each of their keys.
     let mut held_at = Vec::new();
-    let mut hot = Hot::new(folder.lake.clone(), held());
     // The same day twice: twice the requests.
     for round in 0..2_u64 {
         for minute in 0..24 * 60_u64 {
             let events: Vec<UsageEvent> = (0..endpoints)
                 .map(|endpoint| {
                     let n = (round * 24 * 60 + minute) * endpoints + endpoint;
-                    // The same but for its id, so that no round has keys that the other has not.
-                    let mut event = recent(minute * endpoints + endpoint, now);
+                    let mut event = recent(n, now);
                     event.ts = Micros(now - minute as i64 * MINUTE_US);
                     event.event_id = EventId::derived(event.ts, b"memory", n);
                     event.provider = format!("provider-{}", endpoint % 40);
@@ -391,14 +397,16 @@ async fn memory_is_bounded_by_endpoints() {
                     event
                 })
                 .collect();
+            keys.extend(events.iter().map(key_of_account));
             folder.publish(&events).await.unwrap();
             if minute % 60 == 59 {
                 while worker.step().await.unwrap() {}
             }
         }
         folder.lake.compact(eager_upkeep()).await.unwrap();
-        hot.refresh().await.unwrap();
-        held_at.push(hot.size());
+        of_statistics.refresh().await.unwrap();
+        of_accounts.refresh().await.unwrap();
+        held_at.push((of_statistics.size(), of_accounts.size() / keys.len()));
     }
     let rows = 2 * endpoints * 24 * 60;
     let began = std::time::Instant::now();
@@ -415,13 +423,34 @@ async fn memory_is_bounded_by_endpoints() {
     let found = measures(&public, Subject::Endpoint, Utc::now())
         .await
         .unwrap();
+    let measured = began.elapsed();
+    let [once, twice] = held_at[..] else {
+        panic!("{held_at:?}")
+    };
     println!(
-        "{rows} requests at {endpoints} endpoints: {} then {} bytes held, {} a endpoint; {loaded:?} to load a day, {:?} to measure {} lines",
-        held_at[0],
-        held_at[1],
-        held_at[1] / endpoints as usize,
-        began.elapsed(),
+        "{rows} requests at {endpoints} endpoints: {} then {} bytes held, {} an endpoint; {} keys of accounts, {} then {} bytes each; \
+         {loaded:?} to load a day, {measured:?} to measure {} lines",
+        once.0,
+        twice.0,
+        twice.0 / endpoints as usize,
+        keys.len(),
+        once.1,
+        twice.1,
         found.len()
     );
-    assert!(held_at[1] < held_at[0] * 3 / 2, "{held_at:?}");
+    assert!(twice.0 < once.0 * 3 / 2, "{held_at:?}");
+    assert!(twice.1 < once.1 * 3 / 2, "{held_at:?}");
+}
+
+/// What `pipelines/rollups/accounts_by_day.sql` groups by.
+fn key_of_account(event: &UsageEvent) -> impl Eq + std::hash::Hash + use<> {
+    (
+        event.ts.0.div_euclid(24 * 60 * MINUTE_US),
+        event.account_id.clone(),
+        event.app.clone(),
+        event.model.clone(),
+        event.variant == "free",
+        event.provider.clone(),
+        event.simulated,
+    )
 }

@@ -44,6 +44,6 @@ use tidemark_lake::Held;
 /// What boards and statistics read: what a [`Source`] has to hold beside the catalog.
 pub fn held() -> Vec<Held> {
     let mut held = vec![Held::from("accounts_by_day".to_owned())];
-    held.extend(statistics::held());
+    held.extend(Statistics::held());
     held
 }

@@ -46,58 +46,6 @@ impl Subject {
     }
 }
 
-/// What statistics need of the lake in memory: the last half hour by minute with what speeds are made of, and counts of a day by
-/// half hour. That bounds it: a row for each endpoint and region, 34 and 50 times.
-pub fn held() -> Vec<Held> {
-    let by_minute = |values| Part {
-        values,
-        since: BY_MINUTE,
-        grain: None,
-    };
-    let by_half_hour = |values| Part {
-        values,
-        since: DAY + HALF_HOUR,
-        grain: Some(HALF_HOUR),
-    };
-    const ENDPOINTS: &str = "endpoints_by_minute";
-    const FAILED: &str = "failed_attempts_by_minute";
-    const COUNTS: &[&str] = &[
-        "requests",
-        "attempts_ok",
-        "attempts_failed",
-        "rate_limited",
-        "tool_requests",
-        "tool_requests_ok",
-    ];
-    const COUNTS_AND_SPEEDS: &[&str] = &[
-        "requests",
-        "attempts_ok",
-        "attempts_failed",
-        "rate_limited",
-        "tool_requests",
-        "tool_requests_ok",
-        "ttft_us",
-        "throughput_mtps",
-    ];
-    const FAILURES: &[&str] = &["attempts", "attempts_failed", "rate_limited"];
-    const REFUSALS: &[&str] = &["filtered", "declined", "declined_text", "not_ok"];
-    vec![
-        Held::part(ENDPOINTS, ENDPOINTS, by_minute(COUNTS_AND_SPEEDS)),
-        Held::part(FAILED, FAILED, by_minute(FAILURES)),
-        Held::part("endpoints_by_half_hour", ENDPOINTS, by_half_hour(COUNTS)),
-        Held::part(
-            "failed_attempts_by_half_hour",
-            FAILED,
-            by_half_hour(FAILURES),
-        ),
-        Held::part(
-            "refusals_by_half_hour",
-            "refusals_by_minute",
-            by_half_hour(REFUSALS),
-        ),
-    ]
-}
-
 type Kept = HashMap<Subject, (u64, i64, Arc<Vec<Measure>>)>;
 
 /// Measures, computed once for each state of the data and each minute.
@@ -107,6 +55,58 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// What statistics need of the lake in memory: the last half hour by minute with what speeds are made of, and counts of a day by
+    /// half hour. That bounds it: a row for each endpoint and region, 34 and 50 times.
+    pub fn held() -> Vec<Held> {
+        let by_minute = |values| Part {
+            values,
+            since: BY_MINUTE,
+            grain: None,
+        };
+        let by_half_hour = |values| Part {
+            values,
+            since: DAY + HALF_HOUR,
+            grain: Some(HALF_HOUR),
+        };
+        const ENDPOINTS: &str = "endpoints_by_minute";
+        const FAILED: &str = "failed_attempts_by_minute";
+        const COUNTS: &[&str] = &[
+            "requests",
+            "attempts_ok",
+            "attempts_failed",
+            "rate_limited",
+            "tool_requests",
+            "tool_requests_ok",
+        ];
+        const COUNTS_AND_SPEEDS: &[&str] = &[
+            "requests",
+            "attempts_ok",
+            "attempts_failed",
+            "rate_limited",
+            "tool_requests",
+            "tool_requests_ok",
+            "ttft_us",
+            "throughput_mtps",
+        ];
+        const FAILURES: &[&str] = &["attempts", "attempts_failed", "rate_limited"];
+        const REFUSALS: &[&str] = &["filtered", "declined", "declined_text", "not_ok"];
+        vec![
+            Held::part(ENDPOINTS, ENDPOINTS, by_minute(COUNTS_AND_SPEEDS)),
+            Held::part(FAILED, FAILED, by_minute(FAILURES)),
+            Held::part("endpoints_by_half_hour", ENDPOINTS, by_half_hour(COUNTS)),
+            Held::part(
+                "failed_attempts_by_half_hour",
+                FAILED,
+                by_half_hour(FAILURES),
+            ),
+            Held::part(
+                "refusals_by_half_hour",
+                "refusals_by_minute",
+                by_half_hour(REFUSALS),
+            ),
+        ]
+    }
+
     /// All measures of one kind at `now`, in the order of their keys.
     ///
     /// # Errors
