@@ -8,6 +8,7 @@ use std::path::Path;
 use tidemark_bus::Journal;
 use tidemark_event::UsageEvent;
 use tidemark_lake::{EVENTS, INTAKE, Lake};
+use tidemark_rollup::Pipeline;
 
 const MINUTE_US: i64 = 60_000_000;
 const HOUR_US: i64 = 60 * MINUTE_US;
@@ -73,6 +74,16 @@ pub async fn check(dir: &Path, book: &Book) -> Result<(Vec<String>, usize)> {
         .map(|partition| journal.end_offset(partition))
         .collect();
     let (lake, pipelines) = open_lake(dir, journal.partitions()).await?;
+    check_lake(&lake, &pipelines, &ends, book).await
+}
+
+/// The same of a lake, which took in a log that ends at `ends`.
+pub async fn check_lake(
+    lake: &Lake,
+    pipelines: &[Pipeline],
+    ends: &[u64],
+    book: &Book,
+) -> Result<(Vec<String>, usize)> {
     let mut wrong = Vec::new();
 
     let (sent, sent_records, sent_garbage) = contents(&book.sent);
@@ -127,7 +138,7 @@ pub async fn check(dir: &Path, book: &Book) -> Result<(Vec<String>, usize)> {
         ));
     }
 
-    for difference in tidemark_rollup::verify(&lake, &pipelines, |_, _| {}).await? {
+    for difference in tidemark_rollup::verify(lake, pipelines, |_, _| {}).await? {
         wrong.push(format!(
             "verify: {} {}: {}",
             difference.table, difference.date, difference.what
@@ -154,7 +165,7 @@ pub async fn check(dir: &Path, book: &Book) -> Result<(Vec<String>, usize)> {
     let mut must = |holds: bool, what: &str| {
         if !holds {
             wrong.push(format!(
-                "ledger: {what}: {names:?} = {sums:?}, journal ends at {ends:?}"
+                "ledger: {what}: {names:?} = {sums:?}, the log ends at {ends:?}"
             ));
         }
     };
@@ -164,7 +175,7 @@ pub async fn check(dir: &Path, book: &Book) -> Result<(Vec<String>, usize)> {
     );
     must(
         received == ends.iter().sum::<u64>() as i64,
-        "not every record of the journal is booked once",
+        "not every record of the log is booked once",
     );
     must(
         (acked_records..=sent_records).contains(&received),
@@ -181,7 +192,7 @@ pub async fn check(dir: &Path, book: &Book) -> Result<(Vec<String>, usize)> {
     must(damaged == 0, "nothing was damaged");
 
     let events: Vec<UsageEvent> = times.keys().map(|n| traffic::event(*n)).collect();
-    compare_rollups(&lake, &events, &mut wrong).await?;
+    compare_rollups(lake, &events, &mut wrong).await?;
     wrong.truncate(size("TIDEMARK_MAX_COMPLAINTS", 12) as usize);
     Ok((wrong, events.len()))
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 use tidemark_bus::{Journal, JournalOptions};
 use tidemark_event::{UsageEvent, wire};
-use tidemark_lake::{Lake, Table, Upkeep};
+use tidemark_lake::{Lake, Log, Table, Upkeep};
 use tidemark_rollup::{Pipeline, Worker, WorkerOptions, backfill};
 
 /// Sizes that make much happen in little time.
@@ -143,7 +143,7 @@ impl Folder {
 
 /// The lake of `dir` alone.
 pub async fn open_lake(dir: &Path, partitions: u32) -> Result<(Lake, Vec<Pipeline>)> {
-    Ok(tidemark_rollup::open_lake(&dir.join("lake"), partitions).await?)
+    Ok(tidemark_rollup::open_lake(&dir.join("lake"), &Log::journal(partitions)).await?)
 }
 
 /// One stored row: the named columns as text (times as microseconds, ids in hexadecimal), others as numbers.

@@ -12,9 +12,9 @@ use arrow::array::AsArray;
 use arrow::datatypes::{Int64Type, Schema as Columns};
 use std::path::Path;
 use tidemark_bus::Journal;
-use tidemark_event::wire::{Reader, Reason, WIRE_SCHEMA, Writer};
+use tidemark_event::wire::{self, Reader, Reason, WIRE_SCHEMA, Writer};
 use tidemark_event::{FailedAttempt, UsageEvent};
-use tidemark_lake::{Lake, TableSpec};
+use tidemark_lake::{Lake, Log, TableSpec};
 use tidemark_rollup::{Pipeline, Worker, WorkerOptions, table_specs, verify};
 use tidemark_tests::folder::{Folder, Sizes};
 use tidemark_tests::traffic::event;
@@ -252,6 +252,21 @@ fn older_and_newer_messages_are_read() {
     }
 }
 
+/// A message's partition on a topic follows from its id, so whoever carries it must find that without a schema.
+#[test]
+fn every_version_begins_with_the_id() {
+    for n in 0..20 {
+        let event = rich(n);
+        for schema in [OLDER, NEWER, WIRE_SCHEMA] {
+            let message = Witness::new(schema).write(&event);
+            assert_eq!(wire::id(&message), Some(&event.event_id.0[..]));
+            let named = wire::schema_named(&message).unwrap();
+            assert_eq!(named, wire::fingerprint("test", schema).unwrap());
+        }
+        assert_eq!(wire::id(&event.event_id.0), None);
+    }
+}
+
 #[test]
 fn an_unknown_schema_is_set_aside() {
     let newer = Witness::new(NEWER);
@@ -302,9 +317,13 @@ async fn take_in_as_before(dir: &Path, journal: Journal) {
     let pipelines = Pipeline::built_in(&events.schema).await.unwrap();
     let mut specs = table_specs(&pipelines).await.unwrap();
     specs[0] = events;
-    let lake = Lake::open(&dir.join("lake"), specs, journal.partitions())
-        .await
-        .unwrap();
+    let lake = Lake::open(
+        &dir.join("lake"),
+        specs,
+        &Log::journal(journal.partitions()),
+    )
+    .await
+    .unwrap();
     let worker = Worker::new(journal, lake, pipelines, WorkerOptions::default()).unwrap();
     worker.drain().await.unwrap();
 }

@@ -1,4 +1,7 @@
-//! The embedded journal: a durable, ordered, partitioned log of byte records with bounded disk.
+//! The bus: an embedded journal, and Kafka behind it where one machine is not enough ([`kafka`]). A worker reads either as a
+//! [`Source`].
+//!
+//! The journal is a durable, ordered, partitioned log of byte records with bounded disk.
 //!
 //! # A record's path
 //!
@@ -44,11 +47,13 @@
 mod error;
 mod faults;
 mod journal;
+pub mod kafka;
 mod lane;
 mod reader;
 mod record;
 mod recover;
 mod segment;
+mod source;
 mod state;
 mod tail;
 mod writer;
@@ -56,3 +61,4 @@ mod writer;
 pub use error::JournalError;
 pub use journal::{Journal, JournalOptions, JournalStats};
 pub use reader::{Read, Reader, Record};
+pub use source::{JournalReader, Source, SourceError};

@@ -125,6 +125,17 @@ impl Writer {
     }
 }
 
+/// The event id in a message, unchecked: what every schema version begins with. None where there is no message.
+pub fn id(message: &[u8]) -> Option<&[u8]> {
+    message.strip_prefix(&MAGIC)?.get(PREFIX - 2..PREFIX + 14)
+}
+
+/// The fingerprint of the schema that a message names, as [`fingerprint`] writes it. None where there is no message.
+pub fn schema_named(message: &[u8]) -> Option<String> {
+    let named = message.strip_prefix(&MAGIC)?.first_chunk::<8>()?;
+    Some(format!("{:016x}", u64::from_le_bytes(*named)))
+}
+
 /// What messages of a schema are marked with: the Rabin fingerprint of its canonical form, as 16 hexadecimal digits.
 ///
 /// # Errors

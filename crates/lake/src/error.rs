@@ -12,6 +12,23 @@ pub enum LakeError {
         /// Table name.
         table: String,
     },
+    /// A partition is neither where a batch begins nor beyond it.
+    #[error(
+        "table {table} is committed up to offset {committed} of partition {partition}, the batch covers {from} to {to}: \
+         another process writes this lake, or it belongs to another journal; restore the folder they were saved in"
+    )]
+    Moved {
+        /// Table name.
+        table: String,
+        /// Partition of the log.
+        partition: u32,
+        /// The table's next offset.
+        committed: u64,
+        /// First offset of the batch.
+        from: u64,
+        /// First offset after it.
+        to: u64,
+    },
     /// The folder holds a lake this build cannot read.
     #[error(
         "table {table} does not have the columns this version of Tidemark writes ({detail}); \
@@ -87,7 +104,12 @@ pub enum LakeError {
 
 impl LakeError {
     pub(crate) fn delta(table: &str, source: DeltaTableError) -> Self {
-        if matches!(&source, DeltaTableError::Transaction { source } if is_conflict(source)) {
+        let conflict = match &source {
+            DeltaTableError::Transaction { source } => is_conflict(source),
+            DeltaTableError::VersionAlreadyExists(_) => true,
+            _ => false,
+        };
+        if conflict {
             return Self::Conflict {
                 table: table.to_owned(),
             };

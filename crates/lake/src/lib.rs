@@ -24,7 +24,7 @@ pub use hot::{Held, Hot, Part};
 pub use maintain::{Upkeep, UpkeepReport};
 pub use merge::merged;
 pub use spec::{DEAD_LETTERS, EVENTS, INTAKE, Merge, MergeFn, TableSpec, stored_type, timestamp};
-pub use table::{Offsets, Table, TableView, Written};
+pub use table::{Log, Offsets, Table, TableView, Written};
 
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
@@ -42,17 +42,13 @@ impl Lake {
     ///
     /// # Errors
     /// When the folder cannot be used or belongs to another version of Tidemark.
-    pub async fn open(
-        root: &Path,
-        specs: Vec<TableSpec>,
-        partitions: u32,
-    ) -> Result<Self, LakeError> {
+    pub async fn open(root: &Path, specs: Vec<TableSpec>, log: &Log) -> Result<Self, LakeError> {
         std::fs::create_dir_all(root).map_err(LakeError::Folder)?;
         let mut tables = BTreeMap::new();
         for spec in specs {
             tables.insert(
                 spec.name.clone(),
-                Arc::new(Table::open(root, spec, partitions).await?),
+                Arc::new(Table::open(root, spec, log).await?),
             );
         }
         Ok(Self {
@@ -91,13 +87,16 @@ impl Lake {
     pub fn resume_from(&self, partitions: u32) -> Offsets {
         (0..partitions)
             .map(|partition| {
-                let next = self
-                    .tables()
-                    .map(|table| table.view().offsets.get(&partition).copied().unwrap_or(0))
-                    .min();
+                let next = self.committed(partition).min();
                 (partition, next.unwrap_or(0))
             })
             .collect()
+    }
+
+    /// The first offset of a partition that each table still lacks.
+    pub fn committed(&self, partition: u32) -> impl Iterator<Item = u64> {
+        self.tables()
+            .map(move |table| table.view().offsets.get(&partition).copied().unwrap_or(0))
     }
 
     /// Forces all commits so far to the disk.

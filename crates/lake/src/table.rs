@@ -17,8 +17,43 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use tokio::sync::Mutex;
 
-/// What the next commit of a table says of a journal partition: everything below this offset is in.
+/// What the next commit of a table says of a partition of its log: everything below this offset is in.
 pub type Offsets = BTreeMap<u32, u64>;
+
+/// The log that a lake's offsets count in. Two logs may have the same offsets, so each has its own in a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    name: String,
+    partitions: u32,
+}
+
+impl Log {
+    /// The embedded journal.
+    pub fn journal(partitions: u32) -> Self {
+        Self {
+            name: "journal".to_owned(),
+            partitions,
+        }
+    }
+
+    /// A Kafka topic.
+    pub fn topic(topic: &str, partitions: u32) -> Self {
+        Self {
+            name: format!("kafka-{topic}"),
+            partitions,
+        }
+    }
+
+    /// How many partitions it has, numbered from 0.
+    pub fn partitions(&self) -> u32 {
+        self.partitions
+    }
+
+    /// Under which name a table keeps a partition's offset.
+    fn app_id(&self, partition: u32) -> String {
+        format!("{}-{partition}", self.name)
+    }
+}
 
 /// Commits between checkpoints: a reader replays at most this many small log files.
 const CHECKPOINT_EVERY: u64 = 100;
@@ -26,6 +61,7 @@ const CHECKPOINT_EVERY: u64 = 100;
 /// A table of the lake. Commits take turns; reading goes by the snapshot of the last commit.
 pub struct Table {
     spec: TableSpec,
+    log: Log,
     root: PathBuf,
     delta: Mutex<DeltaTable>,
     view: RwLock<TableView>,
@@ -48,21 +84,13 @@ pub struct TableView {
     pub offsets: Offsets,
 }
 
-fn app_id(partition: u32) -> String {
-    format!("journal-{partition}")
-}
-
 impl Table {
     /// Opens the table under `root`, making it if it is not there. A table of facts that an earlier version made gets
     /// the columns that are new since.
     ///
     /// # Errors
     /// When the folder cannot be used or holds a table with other columns.
-    pub async fn open(
-        root: &Path,
-        mut spec: TableSpec,
-        partitions: u32,
-    ) -> Result<Self, LakeError> {
+    pub async fn open(root: &Path, mut spec: TableSpec, log: &Log) -> Result<Self, LakeError> {
         let path = root.join(&spec.name);
         std::fs::create_dir_all(&path).map_err(LakeError::Folder)?;
         let path = path.canonicalize().map_err(LakeError::Folder)?;
@@ -72,21 +100,32 @@ impl Table {
             .map_err(fail)?
             .build()
             .map_err(fail)?;
-        if delta.verify_deltatable_existence().await.map_err(fail)? {
-            delta.load().await.map_err(fail)?;
-            delta = columns::widen(delta, &mut spec).await?;
-        } else {
-            delta = columns::create(delta, &spec).await?;
-        }
+        let made = match delta.verify_deltatable_existence().await.map_err(fail)? {
+            true => None,
+            false => match columns::create(delta.clone(), &spec).await {
+                Ok(made) => Some(made),
+                // Another process that starts just now was first.
+                Err(_) if delta.verify_deltatable_existence().await.map_err(fail)? => None,
+                Err(error) => return Err(error),
+            },
+        };
+        let delta = match made {
+            Some(made) => made,
+            None => {
+                delta.load().await.map_err(fail)?;
+                columns::widen(delta, &mut spec).await?
+            }
+        };
         let table = Self {
             root: path,
+            log: log.clone(),
             delta: Mutex::new(delta),
             view: RwLock::default(),
             unsynced: std::sync::Mutex::default(),
             spec,
         };
         let delta = table.delta.lock().await;
-        table.load_view(&delta, partitions).await?;
+        table.load_view(&delta).await?;
         drop(delta);
         table.distrust_page_cache();
         Ok(table)
@@ -123,23 +162,26 @@ impl Table {
     /// When the log cannot be read.
     pub async fn reload(&self) -> Result<(), LakeError> {
         let mut delta = self.delta.lock().await;
+        self.catch_up(&mut delta).await
+    }
+
+    async fn catch_up(&self, delta: &mut DeltaTable) -> Result<(), LakeError> {
         delta
             .update_state()
             .await
             .map_err(|source| LakeError::delta(&self.spec.name, source))?;
-        let partitions = self.view().offsets.len().max(1) as u32;
-        self.load_view(&delta, partitions).await
+        self.load_view(delta).await
     }
 
-    async fn load_view(&self, delta: &DeltaTable, partitions: u32) -> Result<(), LakeError> {
+    async fn load_view(&self, delta: &DeltaTable) -> Result<(), LakeError> {
         let fail = |source| LakeError::delta(&self.spec.name, source);
         let state = delta.snapshot().map_err(fail)?;
-        let log = delta.log_store();
+        let store = delta.log_store();
         let mut offsets = Offsets::new();
-        for partition in 0..partitions {
+        for partition in 0..self.log.partitions {
             let version = state
                 .snapshot()
-                .transaction_version(log.as_ref(), app_id(partition))
+                .transaction_version(store.as_ref(), self.log.app_id(partition))
                 .await
                 .map_err(fail)?;
             offsets.insert(partition, version.unwrap_or(0).max(0) as u64);
@@ -180,11 +222,70 @@ impl Table {
     /// # Errors
     /// [`LakeError::Conflict`] when someone else committed since; then nothing of this is in the table.
     pub async fn append(&self, rows: &[RecordBatch], offsets: &Offsets) -> Result<(), LakeError> {
+        let written = self.write_all(rows).await?;
+        self.append_written(written, offsets).await
+    }
+
+    /// Appends `rows`, which are what the log holds between two offsets of some partitions, in one commit, beside other writers.
+    /// Does nothing where they are in already.
+    ///
+    /// # Errors
+    /// [`LakeError::Moved`] when a partition is neither where the rows begin nor beyond them: another writer has it.
+    pub async fn append_between(
+        &self,
+        rows: &[RecordBatch],
+        from: &Offsets,
+        to: &Offsets,
+    ) -> Result<(), LakeError> {
+        let (files, adds): (Vec<_>, Vec<_>) = self.write_all(rows).await?.0.into_iter().unzip();
+        let mut delta = self.delta.lock().await;
+        while self.lacks(from, to)? {
+            let actions = adds.iter().cloned().map(Action::Add).collect();
+            let done = self
+                .commit(&mut delta, actions, Some(to), writing(), |all| {
+                    all.extend(files.iter().cloned());
+                })
+                .await;
+            match done {
+                // The other one may have been of any partition: look again, and only then try again.
+                Err(LakeError::Conflict { .. }) => self.catch_up(&mut delta).await?,
+                done => return done,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what the log holds between two offsets of some partitions is not in yet, as far as is known here.
+    ///
+    /// # Errors
+    /// [`LakeError::Moved`] as [`Table::append_between`].
+    pub fn lacks(&self, from: &Offsets, to: &Offsets) -> Result<bool, LakeError> {
+        let offsets = self.view().offsets;
+        let committed = |partition: &u32| offsets.get(partition).copied().unwrap_or(0);
+        if to.iter().all(|(partition, to)| committed(partition) >= *to) {
+            return Ok(false);
+        }
+        match from
+            .iter()
+            .find(|(partition, from)| committed(partition) != **from)
+        {
+            None => Ok(true),
+            Some((partition, from)) => Err(LakeError::Moved {
+                table: self.spec.name.clone(),
+                partition: *partition,
+                committed: committed(partition),
+                from: *from,
+                to: to.get(partition).copied().unwrap_or(*from),
+            }),
+        }
+    }
+
+    async fn write_all(&self, rows: &[RecordBatch]) -> Result<Written, LakeError> {
         fail_point!("lake::before_files", |_| std::process::abort());
         let mut written = Written::default();
         self.write(rows, &mut written).await?;
         fail_point!("lake::after_files", |_| std::process::abort());
-        self.append_written(written, offsets).await
+        Ok(written)
     }
 
     /// Writes `rows` to files that are no part of the table until [`Table::append_written`] names them.
@@ -222,12 +323,8 @@ impl Table {
     ) -> Result<(), LakeError> {
         let (new_files, adds): (Vec<_>, Vec<_>) = written.0.into_iter().unzip();
         let actions = adds.into_iter().map(Action::Add).collect();
-        let operation = DeltaOperation::Write {
-            mode: SaveMode::Append,
-            partition_by: Some(vec!["date".to_owned()]),
-            predicate: None,
-        };
-        self.commit(actions, Some(offsets), operation, |files| {
+        let mut delta = self.delta.lock().await;
+        self.commit(&mut delta, actions, Some(offsets), writing(), |files| {
             files.extend(new_files)
         })
         .await
@@ -241,47 +338,61 @@ impl Table {
     ) -> Result<(), LakeError> {
         let removed: std::collections::HashSet<&str> =
             old.iter().map(|file| file.path.as_str()).collect();
-        let mut actions: Vec<Action> = {
-            let delta = self.delta.lock().await;
-            let state = delta
-                .snapshot()
-                .map_err(|source| LakeError::delta(&self.spec.name, source))?;
-            state
-                .log_data()
-                .iter()
-                .filter(|file| removed.contains(file.path().as_ref()))
-                .map(|file| Action::Remove(file.remove_action(false)))
-                .collect()
-        };
         let (files, adds): (Vec<_>, Vec<_>) = new.into_iter().unzip();
+        let mut delta = self.delta.lock().await;
+        let state = delta
+            .snapshot()
+            .map_err(|source| LakeError::delta(&self.spec.name, source))?;
+        let mut actions: Vec<Action> = state
+            .log_data()
+            .iter()
+            .filter(|file| removed.contains(file.path().as_ref()))
+            .map(|file| Action::Remove(file.remove_action(false)))
+            .collect();
         actions.extend(adds.into_iter().map(Action::Add));
         fail_point!("lake::before_compaction", |_| std::process::abort());
-        let operation = DeltaOperation::Optimize {
-            predicate: None,
-            target_size: 0,
-        };
-        self.commit(actions, None, operation, |all| {
-            all.retain(|file| !removed.contains(file.path.as_str()));
-            all.extend(files);
-        })
-        .await
+        loop {
+            let operation = DeltaOperation::Optimize {
+                predicate: None,
+                target_size: 0,
+            };
+            let done = self
+                .commit(&mut delta, actions.clone(), None, operation, |all| {
+                    all.retain(|file| !removed.contains(file.path.as_str()));
+                    all.extend(files.iter().cloned());
+                })
+                .await;
+            let Err(LakeError::Conflict { .. }) = &done else {
+                return done;
+            };
+            // Appends of others are none of its business; another compaction is.
+            self.catch_up(&mut delta).await?;
+            let view = self.view();
+            let there = view
+                .files
+                .iter()
+                .filter(|file| removed.contains(file.path.as_str()));
+            if there.count() < removed.len() {
+                return done;
+            }
+        }
     }
 
     async fn commit(
         &self,
+        delta: &mut DeltaTable,
         actions: Vec<Action>,
         offsets: Option<&Offsets>,
         operation: DeltaOperation,
         change: impl FnOnce(&mut Vec<DataFile>),
     ) -> Result<(), LakeError> {
         let fail = |source: DeltaTableError| LakeError::delta(&self.spec.name, source);
-        let mut delta = self.delta.lock().await;
         let mut view = self.view();
         let transactions = offsets
             .into_iter()
             .flatten()
             .map(|(partition, next)| Transaction {
-                app_id: app_id(*partition),
+                app_id: self.log.app_id(*partition),
                 version: *next as i64,
                 last_updated: None,
             })
@@ -326,7 +437,7 @@ impl Table {
         self.unsynced().extend(touched);
         if version > 0 && version % CHECKPOINT_EVERY == 0 {
             // The rows are in: a checkpoint only makes the next opening quicker, and the next one is as good.
-            match deltalake::checkpoints::create_checkpoint(&delta, None).await {
+            match deltalake::checkpoints::create_checkpoint(delta, None).await {
                 Ok(()) => {
                     let log = self.root.join("_delta_log");
                     let checkpoint = log.join(format!("{version:020}.checkpoint.parquet"));
@@ -427,9 +538,14 @@ impl Table {
         *delta = run(delta.clone())
             .await
             .map_err(|source| LakeError::delta(&self.spec.name, source))?;
-        let mut view = self.view();
-        view.version = delta.version().unwrap_or(view.version);
-        self.set_view(view);
-        Ok(())
+        self.load_view(&delta).await
+    }
+}
+
+fn writing() -> DeltaOperation {
+    DeltaOperation::Write {
+        mode: SaveMode::Append,
+        partition_by: Some(vec!["date".to_owned()]),
+        predicate: None,
     }
 }

@@ -7,7 +7,7 @@ use arrow::datatypes::Int64Type;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tidemark_lake::{Lake, LakeError, Merge, MergeFn, Offsets, TableSpec, Upkeep};
+use tidemark_lake::{Lake, LakeError, Log, Merge, MergeFn, Offsets, TableSpec, Upkeep};
 
 type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -39,7 +39,7 @@ async fn open(root: &Path, rows: &RecordBatch, merge: Merge) -> Result<Lake, Lak
         window: "at".to_owned(),
         merge,
     };
-    Lake::open(root, vec![spec], 1).await
+    Lake::open(root, vec![spec], &Log::journal(1)).await
 }
 
 async fn append(lake: &Lake, rows: RecordBatch, next: u64) -> Result {

@@ -5,7 +5,9 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::execution::context::SessionContext;
 use std::sync::Arc;
 use std::time::Duration;
-use tidemark_lake::{Lake, Merge, MergeFn, Offsets, TableSpec, Upkeep, conform, sketch, timestamp};
+use tidemark_lake::{
+    Lake, Log, Merge, MergeFn, Offsets, TableSpec, Upkeep, conform, sketch, timestamp,
+};
 
 const DAY: &str = "2026-01-02";
 const COMMITS: u64 = 40;
@@ -85,7 +87,7 @@ async fn filled(root: &std::path::Path) -> Result<Lake> {
             ],
         },
     };
-    let lake = Lake::open(root, vec![kept, merged], 1).await?;
+    let lake = Lake::open(root, vec![kept, merged], &Log::journal(1)).await?;
     for commit in 0..COMMITS {
         let events = events(commit)?;
         let offsets = Offsets::from([(0, (commit + 1) * ROWS as u64)]);

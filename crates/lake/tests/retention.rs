@@ -5,7 +5,7 @@ use datafusion::prelude::{ParquetReadOptions, SessionContext, col};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tidemark_lake::{Lake, Merge, Offsets, TableSpec, Upkeep};
+use tidemark_lake::{Lake, Log, Merge, Offsets, TableSpec, Upkeep};
 
 type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -33,7 +33,7 @@ async fn open(root: &Path) -> Result<Lake> {
         window: "at".to_owned(),
         merge: Merge::Keep,
     };
-    Ok(Lake::open(root, vec![spec], 1).await?)
+    Ok(Lake::open(root, vec![spec], &Log::journal(1)).await?)
 }
 
 async fn append(lake: &Lake, rows: std::ops::Range<u64>) -> Result {

@@ -1,6 +1,6 @@
 //! What can stop the rollup worker.
 
-use tidemark_bus::JournalError;
+use tidemark_bus::SourceError;
 use tidemark_event::wire::SchemaError;
 use tidemark_lake::LakeError;
 
@@ -16,29 +16,12 @@ pub enum RollupError {
         /// What is wrong and what to write instead.
         why: String,
     },
-    /// The lake and the journal disagree about what was committed.
-    #[error(
-        "table {table} is committed up to offset {committed} of partition {partition}, the batch covers {from} to {to}: \
-         journal and lake do not belong together; restore the folder they were saved in"
-    )]
-    Offsets {
-        /// Table.
-        table: String,
-        /// Journal partition.
-        partition: u32,
-        /// The table's next offset.
-        committed: u64,
-        /// First offset of the batch.
-        from: u64,
-        /// First offset after it.
-        to: u64,
-    },
     /// The event schema is unusable.
     #[error(transparent)]
     Schema(#[from] SchemaError),
-    /// The journal failed.
+    /// Journal or Kafka failed.
     #[error(transparent)]
-    Journal(#[from] JournalError),
+    Source(#[from] SourceError),
     /// The lake failed.
     #[error(transparent)]
     Lake(#[from] LakeError),

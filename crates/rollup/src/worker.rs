@@ -1,4 +1,7 @@
 //! The stream job: poll, decode, set aside, drop duplicates, roll up, commit.
+//!
+//! Workers that share a topic never talk to each other. What keeps them apart is that every table's commit checks the offsets it
+//! goes on from: a worker whose partitions moved while it slept finds other ones, drops what it read, and begins anew.
 
 use crate::dedup::Dedup;
 use crate::intake::{Counts, MicroBatch};
@@ -12,10 +15,11 @@ use std::future::Future;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidemark_bus::{Journal, Read, Reader};
+use tidemark_bus::kafka::TopicError;
+use tidemark_bus::{Read, Source, SourceError};
 use tidemark_event::validate::{self, Limits};
 use tidemark_event::wire;
-use tidemark_lake::{DEAD_LETTERS, EVENTS, INTAKE, Lake, Offsets, Table, conform};
+use tidemark_lake::{DEAD_LETTERS, EVENTS, INTAKE, Lake, LakeError, Offsets, Table, conform};
 use tokio::sync::watch;
 
 /// How the worker paces itself.
@@ -57,15 +61,18 @@ pub struct Tally {
 const POLL_RECORDS: usize = 8192;
 const POLL_BYTES: usize = 8 << 20;
 
-/// Reads all partitions of a journal into a lake.
+/// While an interrupted commit is repeated, or brokers are away: how often to look again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Reads the partitions of a source into a lake.
 pub struct Worker {
-    journal: Journal,
+    source: Source,
     lake: Lake,
     pipelines: Arc<Vec<Pipeline>>,
     options: WorkerOptions,
     reader: wire::Reader,
-    readers: Vec<Reader>,
-    /// Where an interrupted commit ended: the first batch is read exactly up to there.
+    partitions: Vec<u32>,
+    /// Where an interrupted commit ended: the next batch is read exactly up to there.
     replay_to: Offsets,
     dedup: Dedup,
     tally: watch::Sender<Tally>,
@@ -79,42 +86,59 @@ impl Worker {
     /// # Errors
     /// When the lake and the journal do not fit together.
     pub fn new(
-        journal: Journal,
+        source: impl Into<Source>,
         lake: Lake,
         pipelines: Vec<Pipeline>,
         options: WorkerOptions,
     ) -> Result<Self, RollupError> {
-        let from = lake.resume_from(journal.partitions());
-        let mut replay_to = Offsets::new();
-        let mut readers = Vec::new();
-        for (partition, from) in &from {
-            let furthest = lake
-                .tables()
-                .filter_map(|table| table.view().offsets.get(partition).copied())
-                .max()
-                .unwrap_or(0);
-            if furthest > *from {
-                replay_to.insert(*partition, furthest);
-            }
-            // A lake may be ahead of a journal whose unsynced tail went with the power: numbers must not be given out twice.
-            if furthest > journal.end_offset(*partition) {
-                journal.advance_to(*partition, furthest)?;
-            }
-            readers.push(journal.reader(*partition, *from));
-        }
-        Ok(Self {
-            journal,
+        let mut worker = Self {
+            source: source.into(),
             lake,
             pipelines: Arc::new(pipelines),
             options,
             reader: wire::Reader::new(&[])?,
-            readers,
-            replay_to,
+            partitions: Vec::new(),
+            replay_to: Offsets::new(),
             dedup: Dedup::default(),
             tally: watch::Sender::new(Tally::default()),
             newest_us: 0,
             trimmed: Instant::now(),
-        })
+        };
+        // Before anything else is appended to a journal.
+        if !worker.source.is_shared()
+            && let Some((change, given)) = worker.source.given()?
+        {
+            worker.begin(change, given)?;
+        }
+        Ok(worker)
+    }
+
+    /// Takes up partitions where the lake's commits end.
+    fn begin(&mut self, change: u64, given: Vec<u32>) -> Result<(), RollupError> {
+        let mut from = Offsets::new();
+        let mut furthest = Offsets::new();
+        for partition in &given {
+            let committed = || self.lake.committed(*partition);
+            from.insert(*partition, committed().min().unwrap_or(0));
+            furthest.insert(*partition, committed().max().unwrap_or(0));
+        }
+        // What was read and not committed may be another's now.
+        self.dedup = Dedup::default();
+        self.partitions = given;
+        self.replay_to = self.uneven();
+        self.source.begin(change, &from, &furthest)?;
+        Ok(())
+    }
+
+    /// Where a commit ended that did not reach all tables, by partition: the nearest such place, if there are several.
+    fn uneven(&self) -> Offsets {
+        let mut uneven = Offsets::new();
+        for partition in &self.partitions {
+            let least = self.lake.committed(*partition).min().unwrap_or(0);
+            let beyond = self.lake.committed(*partition).filter(|next| *next > least);
+            uneven.extend(beyond.min().map(|next| (*partition, next)));
+        }
+        uneven
     }
 
     /// Reads messages of other schema versions too, given as `(name, schema JSON)`.
@@ -137,7 +161,7 @@ impl Worker {
     /// When journal or lake fail; nothing accepted is lost, a new worker goes on from the last commit.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<Tally, RollupError> {
         let mut shutdown = std::pin::pin!(shutdown);
-        let mut appended = self.journal.appended();
+        let mut appended = self.source.news();
         let mut last_commit = Instant::now();
         loop {
             appended.borrow_and_update();
@@ -181,17 +205,43 @@ impl Worker {
     /// # Errors
     /// As [`Worker::run`].
     pub async fn step(&mut self) -> Result<bool, RollupError> {
+        if let Some((change, given)) = self.source.given()? {
+            self.lake.reload().await?;
+            match tokio::task::block_in_place(|| self.begin(change, given)) {
+                Err(RollupError::Source(SourceError::Topic(TopicError::Kafka(error)))) => {
+                    tracing::warn!(%error, "the brokers do not say where partitions begin; they are asked again");
+                    tokio::time::sleep(AGAIN).await;
+                    return Ok(true);
+                }
+                begun => begun?,
+            }
+        }
         let mut batch = MicroBatch::default();
         self.dedup.begin_batch();
         let replaying = !self.replay_to.is_empty();
         let full = self.fill(&mut batch).await?;
+        if !self.source.holds() {
+            return Ok(true);
+        }
         if batch.from.is_empty() {
             return Ok(false);
         }
         fail_point!("rollup::after_fill", |_| std::process::abort());
-        self.commit(&batch).await?;
+        match self.commit(&batch).await {
+            Err(RollupError::Lake(LakeError::Moved { partition, .. }))
+                if self.source.is_shared() =>
+            {
+                tracing::info!(
+                    partition,
+                    "another worker has gone on with a partition of ours: beginning anew"
+                );
+                self.source.again();
+                return Ok(true);
+            }
+            done => done?,
+        }
         if replaying {
-            self.replay_to.clear();
+            self.replay_to = self.uneven();
         }
         self.tally.send_modify(|tally| {
             tally.counts.add(batch.total);
@@ -204,36 +254,28 @@ impl Worker {
         Ok(full || replaying)
     }
 
-    /// Reads what the journal held when asked, up to a full batch; whether the batch is full.
+    /// Reads what the source held when asked, up to a full batch; whether the batch is full.
     async fn fill(&mut self, batch: &mut MicroBatch) -> Result<bool, RollupError> {
         // The goal is set before the first poll: under steady traffic there is always one more record to wait for.
         let replaying = !self.replay_to.is_empty();
-        let goal: Vec<u64> = (0..self.readers.len() as u32)
-            .map(|partition| match self.replay_to.get(&partition) {
-                Some(end) => *end,
-                None if replaying => 0,
-                None => self.journal.end_offset(partition),
-            })
-            .collect();
+        let goal: Offsets = match replaying {
+            true => self.replay_to.clone(),
+            false => {
+                let ends = self.partitions.iter();
+                ends.map(|partition| (*partition, self.source.end(*partition)))
+                    .collect()
+            }
+        };
         let mut reads = Vec::new();
         loop {
             let mut idle = true;
-            for (index, goal) in goal.iter().enumerate() {
-                let partition = index as u32;
-                let reader = &mut self.readers[index];
-                let from = reader.position();
-                let limit = (goal.saturating_sub(from) as usize).min(POLL_RECORDS);
-                if limit == 0 {
-                    continue;
-                }
+            for (partition, goal) in &goal {
+                let (partition, source) = (*partition, &mut self.source);
+                let from = source.position(partition);
                 reads.clear();
-                tokio::task::block_in_place(|| reader.poll(limit, POLL_BYTES, &mut reads))?;
-                if replaying && reader.position() > *goal {
-                    // A damaged range counts as one item and may reach past the end asked for.
-                    cut(&mut reads, *goal);
-                    *reader = self.journal.reader(partition, *goal);
-                }
-                let to = reader.position();
+                let to = tokio::task::block_in_place(|| {
+                    source.poll(partition, *goal, POLL_RECORDS, POLL_BYTES, &mut reads)
+                })?;
                 if to == from {
                     continue;
                 }
@@ -243,7 +285,17 @@ impl Worker {
                 batch.to.insert(partition, to);
                 self.take_in(partition, &reads, batch).await?;
             }
+            if !self.source.holds() {
+                return Ok(false);
+            }
             if idle {
+                let reached =
+                    |(partition, goal): (&u32, &u64)| self.source.position(*partition) >= *goal;
+                if replaying && !goal.iter().all(reached) {
+                    // Brokers have it; it has not come yet.
+                    tokio::time::sleep(AGAIN / 10).await;
+                    continue;
+                }
                 return Ok(false);
             }
             // A commit cut short is repeated whole, whatever its size.
@@ -371,7 +423,8 @@ impl Worker {
                     None => continue,
                 },
             };
-            tasks.push(fill_table(Arc::clone(table), rows, batch.to.clone()));
+            let span = (batch.from.clone(), batch.to.clone());
+            tasks.push(fill_table(Arc::clone(table), rows, span));
         }
         // As many at once as there are cores: more would hold more memory and be no quicker.
         let at_once = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -390,26 +443,12 @@ impl Worker {
         self.trimmed = Instant::now();
         tokio::task::block_in_place(|| self.lake.make_durable())?;
         fail_point!("rollup::before_trim", |_| std::process::abort());
-        for (partition, committed) in self.lake.resume_from(self.journal.partitions()) {
-            self.journal.trim(partition, committed)?;
-        }
-        Ok(())
+        let committed = self.partitions.iter().map(|partition| {
+            let least = self.lake.committed(*partition).min();
+            (*partition, least.unwrap_or(0))
+        });
+        Ok(self.source.forget(&committed.collect())?)
     }
-}
-
-/// Drops what lies at or beyond `end`.
-fn cut(reads: &mut Vec<Read>, end: u64) {
-    reads.retain_mut(|read| match read {
-        Read::Record(record) => record.offset < end,
-        Read::Damaged {
-            offset_from,
-            offset_to,
-            ..
-        } => {
-            *offset_to = (*offset_to).min(end);
-            *offset_from < end
-        }
-    });
 }
 
 /// Whether a planted bug is on; always false in a shipped binary.
@@ -425,7 +464,11 @@ enum Rows {
     Of(Pipeline, Arc<Vec<RecordBatch>>),
 }
 
-async fn fill_table(table: Arc<Table>, rows: Rows, to: Offsets) -> Result<(), RollupError> {
+async fn fill_table(
+    table: Arc<Table>,
+    rows: Rows,
+    (from, to): (Offsets, Offsets),
+) -> Result<(), RollupError> {
     let rows = match rows {
         Rows::Ready(rows) => Arc::new(vec![rows]),
         Rows::Events(events) => events,
@@ -436,33 +479,16 @@ async fn fill_table(table: Arc<Table>, rows: Rows, to: Offsets) -> Result<(), Ro
         table.append(&[], &to).await?;
         return Ok(table.append(&rows, &Offsets::new()).await?);
     }
-    Ok(table.append(&rows, &to).await?)
+    if planted("bug::skip_txn_check") {
+        return Ok(table.append(&rows, &to).await?);
+    }
+    Ok(table.append_between(&rows, &from, &to).await?)
 }
 
-/// Whether `table` still lacks the batch. Half a batch can only mean that lake and journal do not belong together.
+/// Whether `table` still lacks the batch: what is in already need not be computed.
 fn lacks(table: &Table, batch: &MicroBatch) -> Result<bool, RollupError> {
     if planted("bug::skip_txn_check") {
         return Ok(true);
     }
-    let offsets = table.view().offsets;
-    let committed = |partition: &u32| offsets.get(partition).copied().unwrap_or(0);
-    if batch
-        .to
-        .iter()
-        .all(|(partition, to)| committed(partition) >= *to)
-    {
-        return Ok(false);
-    }
-    for (partition, from) in &batch.from {
-        if committed(partition) != *from {
-            return Err(RollupError::Offsets {
-                table: table.spec().name.clone(),
-                partition: *partition,
-                committed: committed(partition),
-                from: *from,
-                to: batch.to.get(partition).copied().unwrap_or(*from),
-            });
-        }
-    }
-    Ok(true)
+    Ok(table.lacks(&batch.from, &batch.to)?)
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tidemark_bus::{Journal, JournalOptions};
 use tidemark_catalog::Catalog;
 use tidemark_event::{Micros, UsageEvent, wire};
+use tidemark_lake::Log;
 use tidemark_rollup::{Worker, WorkerOptions, open_lake};
 use tidemark_sim::traffic::Traffic;
 
@@ -138,7 +139,7 @@ fn long(out: &mut impl Write, value: usize) -> Result<()> {
 
 async fn measure(journal_dir: &Path, lake_dir: &Path) -> Result<()> {
     let journal = open(journal_dir)?;
-    let (lake, pipelines) = open_lake(lake_dir, journal.partitions()).await?;
+    let (lake, pipelines) = open_lake(lake_dir, &Log::journal(journal.partitions())).await?;
     let (start, cpu) = (Instant::now(), cpu_seconds()?);
     let tally = Worker::new(journal, lake.clone(), pipelines, WorkerOptions::default())?
         .drain()

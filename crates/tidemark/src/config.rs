@@ -4,6 +4,8 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tidemark_bus::kafka::KafkaSettings;
+use tidemark_lake::Log;
 use tidemark_rollup::WorkerOptions;
 use tidemark_router::settings::Settings;
 
@@ -39,6 +41,8 @@ pub struct Config {
     pub log: String,
     /// The router and its upstreams.
     pub router: Settings,
+    /// Kafka between routers and rollup workers, for `tidemark router`, `rollup` and `api`.
+    pub kafka: KafkaSettings,
 }
 
 impl Default for Config {
@@ -58,6 +62,7 @@ impl Default for Config {
             aliases_file: PathBuf::new(),
             log: "warn".to_owned(),
             router: Settings::default(),
+            kafka: KafkaSettings::default(),
         }
     }
 }
@@ -74,6 +79,14 @@ impl Config {
     pub fn retention(&self) -> Option<Duration> {
         (self.retention_days > 0)
             .then(|| Duration::from_secs(u64::from(self.retention_days) * 86_400))
+    }
+
+    /// What the offsets of a lake count in that is written as these settings say.
+    pub fn log(&self, journal_partitions: u32) -> Log {
+        match self.kafka.is_set() {
+            true => Log::topic(&self.kafka.topic, self.kafka.partitions),
+            false => Log::journal(journal_partitions),
+        }
     }
 
     /// Reads the settings; `file` must exist if given, `./tidemark.toml` is read if there.
@@ -99,7 +112,18 @@ impl Config {
                     Ok(number) => toml::Value::Integer(number),
                     Err(_) => toml::Value::String(value),
                 };
-                table.insert(name.to_lowercase(), value);
+                let name = name.to_lowercase();
+                // TIDEMARK_KAFKA__BROKERS is `brokers` under [kafka].
+                match name.split_once("__") {
+                    None => table.insert(name, value),
+                    Some((section, name)) => match table
+                        .entry(section)
+                        .or_insert_with(|| toml::Table::new().into())
+                    {
+                        toml::Value::Table(section) => section.insert(name.to_owned(), value),
+                        _ => bail!("the setting `{section}` is no section"),
+                    },
+                };
             }
         }
         let known = toml::Table::try_from(Self::default()).context("defaults")?;
@@ -123,6 +147,12 @@ impl Config {
                 "file_retention_s must be from 60 to 86400, not {}: running queries and commits need the files, and opening \
                  the lake reads what is remembered of them",
                 config.file_retention_s
+            );
+        }
+        if config.kafka.is_set() && !(1..=1024).contains(&config.kafka.partitions) {
+            bail!(
+                "kafka.partitions must be from 1 to 1024, not {}",
+                config.kafka.partitions
             );
         }
         if config.max_batch_rows == 0 || config.commit_interval_ms == 0 {

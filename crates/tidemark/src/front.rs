@@ -1,6 +1,7 @@
 //! The one HTTP address: the router's paths go to the router, all others to the api.
 
 use crate::config::Config;
+use crate::parts::Figures;
 use anyhow::{Context, Result};
 use axum::Router;
 use http::{Request, Response, StatusCode, header};
@@ -80,11 +81,12 @@ pub fn gateway(
     Ok((Arc::new(gateway), emitted))
 }
 
-/// Serves until `shutdown`, then drains. Runs on the router's threads; the api's answers are computed on those of `elsewhere`.
+/// Serves until `shutdown`, then drains; `figures` are told with the router's own. Runs on the router's threads; the api's answers are computed on those of `elsewhere`.
 pub async fn serve(
     listener: std::net::TcpListener,
     gateway: Arc<Gateway>,
     api: Router,
+    figures: Figures,
     elsewhere: Handle,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
@@ -96,6 +98,7 @@ pub async fn serve(
             answer(
                 Arc::clone(&gateway),
                 api.clone(),
+                Arc::clone(&figures),
                 elsewhere.clone(),
                 request,
             )
@@ -114,13 +117,16 @@ pub async fn serve(
 async fn answer(
     gateway: Arc<Gateway>,
     api: Router,
+    figures: Figures,
     elsewhere: Handle,
     request: Request<Incoming>,
 ) -> Response<Reply> {
     match request.uri().path() {
         path if Gateway::owns(path) => gateway.handle(request).await,
         "/metrics" => {
-            let mut response = Response::new(text(gateway.metrics()));
+            let mut said = gateway.metrics();
+            said.insert_str(said.rfind("# EOF").unwrap_or(said.len()), &figures());
+            let mut response = Response::new(text(said));
             let kind = http::HeaderValue::from_static(
                 "application/openmetrics-text; version=1.0.0; charset=utf-8",
             );

@@ -106,7 +106,7 @@ fn brief(batch: &arrow::array::RecordBatch) -> Result<arrow::array::RecordBatch>
 
 /// `tidemark sql`: a query over the lake.
 pub async fn sql(config: &Config, query: &str, format: Format) -> Result<()> {
-    let (lake, _) = existing_lake(&config.data_dir).await?;
+    let (lake, _) = existing_lake(config).await?;
     let context = lake.sql().await?;
     let options = datafusion::execution::context::SQLOptions::new()
         .with_allow_ddl(false)
@@ -135,7 +135,7 @@ pub async fn sql(config: &Config, query: &str, format: Format) -> Result<()> {
 /// `tidemark pipelines check`: plans every SQL file.
 pub async fn pipelines() -> Result<()> {
     let scratch = tempfile_dir()?;
-    let (lake, pipelines) = open_lake(&scratch, 1).await?;
+    let (lake, pipelines) = open_lake(&scratch, &tidemark_lake::Log::journal(1)).await?;
     for pipeline in &pipelines {
         line(format!(
             "ok  rollups/{}.sql   {} columns",
@@ -165,7 +165,7 @@ fn tempfile_dir() -> Result<std::path::PathBuf> {
 
 /// `tidemark lake verify`.
 pub async fn lake_verify(config: &Config) -> Result<bool> {
-    let (lake, pipelines) = existing_lake(&config.data_dir).await?;
+    let (lake, pipelines) = existing_lake(config).await?;
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::with_template("{bar:40} day {pos} of {len}")?);
     let found = verify(&lake, &pipelines, |done, all| {
@@ -201,7 +201,7 @@ pub async fn lake_upkeep(config: &Config, vacuum: bool) -> Result<()> {
     );
     let _owner = lock
         .context("upkeep needs the folder for itself: a running `tidemark up` does it by itself")?;
-    let (lake, _) = existing_lake(&config.data_dir).await?;
+    let (lake, _) = existing_lake(config).await?;
     let UpkeepReport {
         files_before,
         files_after,
@@ -303,7 +303,7 @@ pub async fn doctor(config: &Config) -> Result<bool> {
         }
         Err(error) => report(!dir.join("journal").exists(), "journal", error.to_string()),
     }
-    match existing_lake(dir).await {
+    match existing_lake(config).await {
         Ok((lake, _)) => {
             let files: usize = lake.tables().map(|table| table.view().files.len()).sum();
             let rows: i64 = lake

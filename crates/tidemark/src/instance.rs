@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 use tidemark_bus::{Journal, JournalOptions};
 use tidemark_event::{UsageEvent, wire};
-use tidemark_lake::{Lake, Upkeep};
+use tidemark_lake::{Lake, Log, Upkeep};
 use tidemark_rollup::{Pipeline, Worker, WorkerOptions, backfill, open_lake};
 
 /// Version of the folder's layout. A larger one in the folder means a newer Tidemark wrote it.
@@ -48,18 +48,14 @@ impl Instance {
             ..options
         };
         let journal = Journal::open(&dir.join("journal"), options)?;
-        let (lake, pipelines) = open_lake(&dir.join("lake"), journal.partitions()).await?;
+        let (lake, pipelines) =
+            open_lake(&dir.join("lake"), &Log::journal(journal.partitions())).await?;
         backfill(&lake, &pipelines).await?;
         Ok(Self {
             journal,
             lake,
             pipelines,
-            options: WorkerOptions {
-                commit_interval: Duration::from_millis(config.commit_interval_ms),
-                max_rows: config.max_batch_rows,
-                retention: config.retention(),
-                ..WorkerOptions::default()
-            },
+            options: worker_options(config),
             upkeep: upkeep(config),
             writer: wire::Writer::new()?,
             schemas: remember_schema(dir)?,
@@ -151,7 +147,7 @@ pub fn schemas(dir: &Path) -> Result<Vec<(String, String)>> {
 
 /// A folder remembers every schema it was written with, so that what still lies in the journal stays readable after an
 /// upgrade.
-fn remember_schema(dir: &Path) -> Result<Vec<(String, String)>> {
+pub fn remember_schema(dir: &Path) -> Result<Vec<(String, String)>> {
     let folder = dir.join("schemas");
     let file = folder.join(format!(
         "{}.avsc",
@@ -172,6 +168,16 @@ fn remember_schema(dir: &Path) -> Result<Vec<(String, String)>> {
     schemas(dir)
 }
 
+/// A worker's pace as configured.
+pub fn worker_options(config: &Config) -> WorkerOptions {
+    WorkerOptions {
+        commit_interval: Duration::from_millis(config.commit_interval_ms),
+        max_rows: config.max_batch_rows,
+        retention: config.retention(),
+        ..WorkerOptions::default()
+    }
+}
+
 /// Upkeep as configured.
 pub fn upkeep(config: &Config) -> Upkeep {
     Upkeep {
@@ -180,8 +186,9 @@ pub fn upkeep(config: &Config) -> Upkeep {
     }
 }
 
-/// The lake below a data folder, for reading; nothing is made.
-pub async fn existing_lake(dir: &Path) -> Result<(Lake, Vec<Pipeline>)> {
+/// The lake below the data folder, for reading; nothing is made.
+pub async fn existing_lake(config: &Config) -> Result<(Lake, Vec<Pipeline>)> {
+    let dir = &config.data_dir;
     if !dir.join("lake").is_dir() {
         bail!(
             "there is no lake in {}: `tidemark up --demo` or `tidemark replay` make one, or name its folder with --data-dir",
@@ -189,14 +196,15 @@ pub async fn existing_lake(dir: &Path) -> Result<(Lake, Vec<Pipeline>)> {
         );
     }
     check_layout(dir)?;
-    Ok(open_lake(&dir.join("lake"), partitions(dir)).await?)
+    Ok(open_lake(&dir.join("lake"), &config.log(partitions(dir))).await?)
 }
 
 fn partitions(dir: &Path) -> u32 {
     Journal::open_read_only(&dir.join("journal")).map_or(4, |journal| journal.partitions())
 }
 
-fn check_layout(dir: &Path) -> Result<()> {
+/// Whether this version may use the folder; marks a new one.
+pub fn check_layout(dir: &Path) -> Result<()> {
     let marker = dir.join("layout");
     match std::fs::read_to_string(&marker) {
         Ok(text) => match text.trim().parse::<u32>() {

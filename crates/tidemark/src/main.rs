@@ -10,6 +10,7 @@ mod keys;
 mod newest;
 mod observe;
 mod output;
+mod parts;
 mod reload;
 mod replay;
 mod route;
@@ -63,6 +64,33 @@ enum Command {
         /// Prints the settings in force and ends.
         #[arg(long)]
         print_config: bool,
+    },
+    /// The router as a process of its own: events go to Kafka.
+    #[command(
+        after_help = "Example:\n  tidemark router --config tidemark.toml --data-dir /srv/router"
+    )]
+    Router {
+        /// HTTP address [default: 127.0.0.1:8480].
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<String>,
+    },
+    /// A rollup worker as a process of its own: from Kafka to the lake; as many as wanted form a group.
+    #[command(
+        after_help = "Example:\n  tidemark rollup --config tidemark.toml --data-dir /srv/lake --listen 127.0.0.1:8481"
+    )]
+    Rollup {
+        /// Address of healthz, readyz and metrics [default: 127.0.0.1:8480].
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<String>,
+    },
+    /// Pages and JSON as a process of its own, over a lake that rollup workers write.
+    #[command(
+        after_help = "Example:\n  tidemark api --config tidemark.toml --data-dir /srv/lake --listen 0.0.0.0:8482"
+    )]
+    Api {
+        /// HTTP address [default: 127.0.0.1:8480].
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<String>,
     },
     /// A recorded trace as usage events, through journal and rollup; returns when all is committed.
     #[command(
@@ -243,6 +271,8 @@ async fn dispatch(cli: Cli) -> Result<bool> {
     // Tables keep no statistics of text, and the library warns of that in every query that filters by one.
     let filter =
         filter.add_directive("deltalake_core::kernel::snapshot::stats_projection=error".parse()?);
+    // Workers beside each other run into each other's commits all the time; what comes of it is said by the lake.
+    let filter = filter.add_directive("deltalake_core::kernel::transaction=off".parse()?);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -266,6 +296,22 @@ async fn dispatch(cli: Cli) -> Result<bool> {
                 return Ok(true);
             }
             up::run(&config, demo, read).await?;
+        }
+        Command::Router { listen } => {
+            let read = move || -> Result<Config> {
+                let mut config = read()?;
+                config.listen = listen.clone().unwrap_or(config.listen);
+                Ok(config)
+            };
+            parts::router::run(&read()?, read).await?;
+        }
+        Command::Rollup { listen } => {
+            config.listen = listen.unwrap_or(config.listen);
+            parts::rollup::run(&config).await?;
+        }
+        Command::Api { listen } => {
+            config.listen = listen.unwrap_or(config.listen);
+            parts::api::run(&config).await?;
         }
         Command::Replay {
             file,

@@ -24,6 +24,12 @@ pub async fn run(
     demo: bool,
     read: impl Fn() -> Result<Config> + Send + 'static,
 ) -> Result<()> {
+    if config.kafka.is_set() {
+        bail!(
+            "[kafka] names brokers, and `tidemark up` needs none: start `tidemark router`, `tidemark rollup` and `tidemark api`, or leave \
+             brokers out"
+        );
+    }
     let listener = TcpListener::bind(&config.listen)
         .with_context(|| format!("cannot listen on {}: another program may hold it; choose another with --listen 127.0.0.1:0", config.listen))?;
     listener.set_nonblocking(true)?;
@@ -81,6 +87,7 @@ pub async fn run(
         listener,
         Arc::clone(&gateway),
         app,
+        Arc::new(String::new),
         Handle::current(),
         until(stopped.clone()),
     ));

@@ -1,0 +1,83 @@
+//! The parts of `tidemark up` as processes of their own, with Kafka between them.
+
+pub mod api;
+pub mod rollup;
+pub mod router;
+
+use crate::config::Config;
+use crate::up;
+use anyhow::{Context, Result, bail};
+use axum::Router;
+use axum::http::header;
+use axum::routing::get;
+use std::fmt::Write;
+use std::net::TcpListener;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Ready-made lines of the metrics format.
+pub type Figures = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// The settings name a Kafka.
+fn with_kafka(config: &Config) -> Result<()> {
+    if config.kafka.is_set() {
+        return Ok(());
+    }
+    bail!(
+        "no Kafka is named: set `brokers` under [kafka] in tidemark.toml, or TIDEMARK_KAFKA__BROKERS; on one machine `tidemark up` \
+         needs none"
+    )
+}
+
+fn listen(config: &Config) -> Result<TcpListener> {
+    let listener = TcpListener::bind(&config.listen).with_context(|| {
+        format!(
+            "cannot listen on {}: another program may hold it; choose another with --listen 127.0.0.1:0",
+            config.listen
+        )
+    })?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// True from Ctrl-C or SIGTERM on.
+fn stopping() -> watch::Receiver<bool> {
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        up::signal().await;
+        stop.send_replace(true);
+    });
+    stopped
+}
+
+/// One figure: its name, what it says, `counter` or `gauge`, and its value.
+type Figure<'a> = (&'a str, &'a str, &'a str, f64);
+
+fn figures(all: &[Figure<'_>]) -> String {
+    let mut text = String::new();
+    for (name, help, kind, value) in all {
+        let family = name.trim_end_matches("_total");
+        write!(
+            text,
+            "# HELP {family} {help}.\n# TYPE {family} {kind}\n{name} {value}\n"
+        )
+        .ok();
+    }
+    text
+}
+
+/// What a process without pages of its own answers.
+fn signs_of_life(figures: Figures) -> Router {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(|| async { "ok\n" }))
+        .route(
+            "/metrics",
+            get(move || async move { ([(header::CONTENT_TYPE, kind)], figures() + "# EOF\n") }),
+        )
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    stopped.wait_for(|stop| *stop).await.ok();
+}

@@ -1,0 +1,216 @@
+//! A real Kafka broker of the tests' own, and rollup workers that can be killed, frozen and sent away.
+
+use crate::Result;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tidemark_bus::kafka::KafkaSettings;
+
+const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/services/kafka/run");
+
+/// Whether the tests with Kafka are to run: they need Java and Maven. With `KAFKA_TESTS=required` they must.
+pub fn is_wanted() -> bool {
+    let there = |program: &str| {
+        let mut command = Command::new(program);
+        command
+            .arg("-version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    std::env::var("KAFKA_TESTS").is_ok_and(|asked| asked == "required")
+        || (there("java") && there("mvn"))
+}
+
+/// Sends a signal.
+pub fn signal(pid: u32, name: &str) -> Result {
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status()?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(format!("kill -{name} {pid}: {status}").into()),
+    }
+}
+
+/// Runs the script until the broker answers.
+fn run(dir: &Path, port: u16) -> Result<Child> {
+    let mut script = Command::new(RUN)
+        .arg(dir)
+        .args(["--port", &port.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let out = script.stdout.take().ok_or("no stdout")?;
+    for line in BufReader::new(out).lines() {
+        if line?.contains("ready: ") {
+            return Ok(script);
+        }
+    }
+    Err(format!("no broker: {}; it needs Java 17 and Maven", script.wait()?).into())
+}
+
+/// One broker, with its data in a folder: Apache Kafka in KRaft mode, as `tests/services/kafka/run` starts it.
+pub struct Broker {
+    script: Child,
+    dir: PathBuf,
+    port: u16,
+}
+
+impl Broker {
+    /// Starts it; the second time on one folder, with what it held.
+    pub fn start(dir: &Path, port: u16) -> Result<Self> {
+        Ok(Self {
+            script: run(dir, port)?,
+            dir: dir.to_owned(),
+            port,
+        })
+    }
+
+    /// The settings of a client, with small times so that much happens.
+    pub fn settings(&self, topic: &str, partitions: u32) -> KafkaSettings {
+        KafkaSettings {
+            brokers: format!("127.0.0.1:{}", self.port),
+            topic: topic.to_owned(),
+            dead_letters: format!("{topic}.dead"),
+            group: format!("{topic}.workers"),
+            partitions,
+            replication: 1,
+            session_timeout_ms: 6_000,
+            ..KafkaSettings::default()
+        }
+    }
+
+    fn pid(&self) -> Result<u32> {
+        let pid = std::fs::read_to_string(self.dir.join("broker-1/pid"))?;
+        Ok(pid.trim().parse()?)
+    }
+
+    /// Lets it do nothing for a while.
+    pub fn freeze(&self, length: Duration) -> Result {
+        signal(self.pid()?, "STOP")?;
+        std::thread::sleep(length);
+        signal(self.pid()?, "CONT")
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) -> Result {
+        signal(self.pid()?, "KILL")?;
+        self.script.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again after a kill.
+    pub fn again(&mut self) -> Result {
+        self.script = run(&self.dir, self.port)?;
+        Ok(())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Ok(pid) = self.pid() {
+            signal(pid, "KILL").ok();
+        }
+        self.script.kill().ok();
+        self.script.wait().ok();
+    }
+}
+
+/// A port that nobody has now, with the one above it: the broker's and the controller's.
+pub fn free_port() -> Result<u16> {
+    for _ in 0..100 {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?
+            .local_addr()?
+            .port();
+        if port < u16::MAX && std::net::TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err("no two free ports side by side".into())
+}
+
+/// A rollup worker in a process of its own: `kafka_worker`.
+pub struct WorkerProcess {
+    child: Child,
+    /// It ends when this is closed.
+    orders: Option<ChildStdin>,
+}
+
+impl WorkerProcess {
+    /// Starts one; `failpoints` may say where it dies.
+    pub fn start(
+        program: &Path,
+        dir: &Path,
+        settings: &KafkaSettings,
+        failpoints: &str,
+    ) -> Result<Self> {
+        let mut child = Command::new(program)
+            .arg(dir)
+            .args([&settings.brokers, &settings.topic])
+            .arg(settings.partitions.to_string())
+            .env("FAILPOINTS", failpoints)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()?;
+        let orders = child.stdin.take();
+        Ok(Self { child, orders })
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Waits for it to end.
+    pub fn wait(&mut self, patience: Duration) -> Result<Option<ExitStatus>> {
+        let began = Instant::now();
+        loop {
+            let ended = self.ended()?;
+            if ended.is_some() || began.elapsed() > patience {
+                return Ok(ended);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) -> Result {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Lets it sleep, as a machine does that swaps or is moved, and wakes it up.
+    pub fn freeze(&self, length: Duration) -> Result {
+        signal(self.child.id(), "STOP")?;
+        std::thread::sleep(length);
+        signal(self.child.id(), "CONT")
+    }
+
+    /// Sends it away; it commits what it has read, and leaves the group.
+    ///
+    /// # Errors
+    /// When it does not end well.
+    pub fn leave(mut self) -> Result {
+        drop(self.orders.take());
+        match self.wait(Duration::from_secs(60))? {
+            Some(status) if status.success() => Ok(()),
+            status => Err(format!("a worker that was sent away ended with {status:?}").into()),
+        }
+    }
+
+    /// Whether a failpoint ended it.
+    pub fn was_aborted(status: ExitStatus) -> bool {
+        status.signal() == Some(6)
+    }
+}
+
+impl Drop for WorkerProcess {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

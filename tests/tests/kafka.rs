@@ -1,0 +1,323 @@
+//! Journal, forwarder, a real Kafka broker, and rollup workers that come and go, sleep and die: everything is counted once.
+//!
+//! Acceptance: `TIDEMARK_KAFKA_KILLS=100 TIDEMARK_KAFKA_FREEZES=50 TIDEMARK_KAFKA_OUTAGES=20 cargo test --release --workspace --test kafka -- --nocapture`
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that fails should fail loudly, and figures are for people"
+)]
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use tidemark_bus::kafka::{Forwarder, KafkaSettings, ends, prepare};
+use tidemark_bus::{Journal, JournalOptions};
+use tidemark_event::wire;
+use tidemark_lake::Log;
+use tidemark_rollup::open_lake;
+use tidemark_tests::check::{Book, check_lake};
+use tidemark_tests::kafka::{Broker, WorkerProcess, free_port, is_wanted};
+use tidemark_tests::{Dice, Result, size, traffic};
+
+const PARTITIONS: u32 = 6;
+/// After the last fault everything is in within this time.
+const SETTLE: Duration = Duration::from_secs(60);
+/// Steps of a worker at which it is killed; each of the lake's is passed once for each table.
+const POINTS: [(&str, u64); 9] = [
+    ("rollup::after_poll", 20),
+    ("rollup::after_fill", 8),
+    ("rollup::after_dedup", 20),
+    ("rollup::after_rollup", 60),
+    ("rollup::after_commit", 8),
+    ("lake::after_files", 60),
+    ("lake::before_commit", 60),
+    ("lake::after_commit", 60),
+    ("rollup::before_trim", 4),
+];
+
+fn worker_program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_kafka_worker"))
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// One test at a time: a broker and its workers are enough for two cores.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// A broker with a topic, and what a test keeps in its folder.
+struct Stage {
+    dir: tempfile::TempDir,
+    broker: Broker,
+    settings: KafkaSettings,
+    /// The last to go.
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Stage {
+    fn set(topic: &str) -> Result<Self> {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = tempfile::tempdir()?;
+        let broker = Broker::start(&dir.path().join("kafka"), free_port()?)?;
+        let settings = broker.settings(topic, PARTITIONS);
+        runtime().block_on(prepare(&settings))?;
+        Ok(Self {
+            dir,
+            broker,
+            settings,
+            _turn: turn,
+        })
+    }
+
+    fn lake(&self) -> PathBuf {
+        self.dir.path().join("workers")
+    }
+
+    fn worker(&self, failpoints: &str) -> Result<WorkerProcess> {
+        WorkerProcess::start(worker_program(), &self.lake(), &self.settings, failpoints)
+    }
+
+    fn spool(&self) -> Result<Journal> {
+        let options = JournalOptions {
+            partitions: 3,
+            segment_bytes: 256 << 10,
+            ..JournalOptions::default()
+        };
+        Ok(Journal::open(&self.dir.path().join("spool"), options)?)
+    }
+
+    fn forward(&self, spool: &Journal) -> Result<Forwarder> {
+        let file = self.dir.path().join("forwarded");
+        Ok(Forwarder::start(
+            spool.clone(),
+            &file,
+            self.settings.clone(),
+        )?)
+    }
+
+    /// Waits until the lake holds all that the topic does, and checks every number of it.
+    fn must_hold(&self, book: &Book) -> Result<(usize, Duration)> {
+        let began = Instant::now();
+        let ends = ends(&self.settings)?;
+        let runtime = runtime();
+        let log = Log::topic(&self.settings.topic, PARTITIONS);
+        let (lake, pipelines) = runtime.block_on(open_lake(&self.lake().join("lake"), &log))?;
+        loop {
+            runtime.block_on(lake.reload())?;
+            let committed: Vec<u64> = lake.resume_from(PARTITIONS).into_values().collect();
+            if committed == ends {
+                break;
+            }
+            if began.elapsed() > SETTLE {
+                return Err(
+                    format!("the topic ends at {ends:?}, the lake at {committed:?}").into(),
+                );
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        let lag = began.elapsed();
+        let (wrong, events) = runtime.block_on(check_lake(&lake, &pipelines, &ends, book))?;
+        match wrong.is_empty() {
+            true => Ok((events, lag)),
+            false => Err(wrong.join("\n  ").into()),
+        }
+    }
+}
+
+/// Publishes group after group into a spool until it is told to stop, and keeps the books.
+struct Publisher {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Book>,
+}
+
+impl Publisher {
+    fn start(spool: Journal, pause: Duration) -> Self {
+        let stop = Arc::<AtomicBool>::default();
+        let told = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let writer = wire::Writer::new().unwrap();
+            let mut book = Book::default();
+            let mut nth = 0;
+            while !told.load(Ordering::Relaxed) {
+                let records = traffic::group(nth).into_iter().map(|message| {
+                    let (key, bytes) = traffic::record(&writer, message);
+                    (spool.partition_for(&key), bytes)
+                });
+                book.note(&format!("sent {nth}"));
+                spool.append_blocking(records.collect()).unwrap();
+                book.note(&format!("acked {nth}"));
+                nth += 1;
+                thread::sleep(pause);
+            }
+            book
+        });
+        Self { stop, thread }
+    }
+
+    fn stop(self) -> Book {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+fn delivered(forwarder: &Forwarder) -> Result {
+    let began = Instant::now();
+    while forwarder.stats().waiting > 0 {
+        if began.elapsed() > SETTLE {
+            return Err(format!("the spool is not empty: {:?}", forwarder.stats()).into());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// Workers are killed at named steps and at random, frozen past the session timeout and woken up, sent away and joined by others,
+/// all under load.
+#[test]
+fn workers_come_and_go_sleep_and_die() {
+    if !is_wanted() {
+        eprintln!("left out: Java or Maven is missing");
+        return;
+    }
+    let stage = Stage::set("come-and-go").unwrap();
+    let spool = stage.spool().unwrap();
+    let forwarder = stage.forward(&spool).unwrap();
+    let publisher = Publisher::start(spool, Duration::from_millis(20));
+    let mut dice = Dice::new(size("TIDEMARK_SEED", 20261126));
+    let (kills, freezes) = (
+        size("TIDEMARK_KAFKA_KILLS", 4),
+        size("TIDEMARK_KAFKA_FREEZES", 1),
+    );
+    let mut workers = vec![stage.worker("").unwrap(), stage.worker("").unwrap()];
+    let (mut at_points, mut at_random, mut left) = (0, 0, 0);
+    for nth in 0..kills {
+        let at = dice.below(workers.len() as u64) as usize;
+        match nth % 3 {
+            // At a step, in turn: the one that dies is another one, who joins.
+            0 => {
+                let (point, most) = POINTS[(nth / 3) as usize % POINTS.len()];
+                let failpoints = format!("{point}={}*off->return", dice.below(most));
+                let mut doomed = stage.worker(&failpoints).unwrap();
+                let status = doomed.wait(Duration::from_secs(60)).unwrap();
+                let status = status.unwrap_or_else(|| panic!("{failpoints} did not strike"));
+                assert!(WorkerProcess::was_aborted(status), "{failpoints}: {status}");
+                at_points += 1;
+            }
+            1 => {
+                thread::sleep(Duration::from_millis(200 + dice.below(2_000)));
+                workers[at].kill().unwrap();
+                workers[at] = stage.worker("").unwrap();
+                at_random += 1;
+            }
+            _ => {
+                let fresh = stage.worker("").unwrap();
+                std::mem::replace(&mut workers[at], fresh).leave().unwrap();
+                left += 1;
+            }
+        }
+        alive(&mut workers);
+    }
+    for _ in 0..freezes {
+        let at = dice.below(workers.len() as u64) as usize;
+        // The group gives its partitions to others; when it wakes up it must not commit what it had read.
+        workers[at].freeze(Duration::from_millis(7_500)).unwrap();
+        thread::sleep(Duration::from_millis(500));
+        alive(&mut workers);
+    }
+    let book = publisher.stop();
+    delivered(&forwarder).unwrap();
+    let (events, lag) = stage.must_hold(&book).unwrap();
+    for worker in workers {
+        worker.leave().unwrap();
+    }
+    eprintln!(
+        "{at_points} kills at steps, {at_random} at random, {left} left and joined, {freezes} frozen: {events} events exactly once, \
+         lag 0 after {lag:.1?}"
+    );
+    assert!(events > 0 && at_points + at_random + left + freezes > 0);
+}
+
+/// No worker may have ended by itself.
+fn alive(workers: &mut [WorkerProcess]) {
+    for worker in workers {
+        assert_eq!(worker.ended().unwrap(), None, "a worker ended by itself");
+    }
+}
+
+/// The harness must notice a worker that does not look at the offsets it goes on from.
+#[test]
+fn a_worker_that_does_not_look_is_noticed() {
+    if !is_wanted() {
+        eprintln!("left out: Java or Maven is missing");
+        return;
+    }
+    let stage = Stage::set("planted").unwrap();
+    let spool = stage.spool().unwrap();
+    let forwarder = stage.forward(&spool).unwrap();
+    let publisher = Publisher::start(spool, Duration::from_millis(20));
+    let bug = "bug::skip_txn_check=return";
+    let mut noticed = false;
+    for _ in 0..6 {
+        // Dies between the commits of two tables; the next one commits again what is in already.
+        let failpoints = format!("{bug};lake::after_commit=13*off->return");
+        let mut doomed = stage.worker(&failpoints).unwrap();
+        let status = doomed.wait(Duration::from_secs(30)).unwrap();
+        noticed |= status.is_some_and(|status| !WorkerProcess::was_aborted(status));
+    }
+    let mut last = stage.worker(bug).unwrap();
+    thread::sleep(Duration::from_secs(3));
+    let book = publisher.stop();
+    delivered(&forwarder).unwrap();
+    noticed |= last.ended().unwrap().is_some();
+    noticed = noticed || stage.must_hold(&book).is_err();
+    assert!(noticed, "a planted bug passed for right");
+}
+
+/// Kafka is killed and frozen while events are accepted: the spool keeps them, and all arrive.
+#[test]
+fn kafka_may_be_away() {
+    if !is_wanted() {
+        eprintln!("left out: Java or Maven is missing");
+        return;
+    }
+    let mut stage = Stage::set("away").unwrap();
+    let spool = stage.spool().unwrap();
+    let forwarder = stage.forward(&spool).unwrap();
+    let publisher = Publisher::start(spool, Duration::from_millis(20));
+    let mut workers = [stage.worker("").unwrap()];
+    let outages = size("TIDEMARK_KAFKA_OUTAGES", 1);
+    let length = Duration::from_secs(size("TIDEMARK_KAFKA_OUTAGE_S", 8));
+    let mut most = 0;
+    for nth in 0..2 * outages {
+        thread::sleep(Duration::from_secs(1));
+        if nth % 2 == 0 {
+            stage.broker.kill().unwrap();
+            thread::sleep(length);
+            most = most.max(forwarder.stats().waiting);
+            stage.broker.again().unwrap();
+        } else {
+            stage.broker.freeze(length).unwrap();
+            most = most.max(forwarder.stats().waiting);
+        }
+        alive(&mut workers);
+    }
+    let book = publisher.stop();
+    delivered(&forwarder).unwrap();
+    let (events, lag) = stage.must_hold(&book).unwrap();
+    let [worker] = workers;
+    worker.leave().unwrap();
+    eprintln!(
+        "killed and frozen {outages} times for {length:?}: {events} events exactly once, up to {most} waited in the spool, lag 0 after \
+         {lag:.1?}; {:?}",
+        forwarder.stats()
+    );
+    assert!(most > 0, "nothing ever waited: the broker was not away");
+}
