@@ -36,8 +36,8 @@ pub struct Answer {
     pub prompt: u64,
     pub cached: u64,
     pub completion: u64,
-    /// Who answered, where a router says so.
-    pub provider: String,
+    /// Dollars, where a router says so.
+    pub cost: f64,
 }
 
 impl Answer {
@@ -170,10 +170,10 @@ fn ends_well(finish: &Value) -> bool {
     finish.as_str().is_some_and(|finish| finish != "error")
 }
 
-/// Takes counts and provider from a body or an event.
+/// Takes counts and cost from a body or an event.
 fn note(body: &Value, answer: &mut Answer) {
-    if let Some(provider) = body.get("provider").and_then(Value::as_str) {
-        provider.clone_into(&mut answer.provider);
+    if let Some(cost) = body.pointer("/usage/cost").and_then(Value::as_f64) {
+        answer.cost = cost;
     }
     let count = |path: &str| body.pointer(path).and_then(Value::as_u64);
     if let Some(prompt) = count("/usage/prompt_tokens") {

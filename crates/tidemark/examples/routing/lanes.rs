@@ -9,7 +9,7 @@ use anyhow::Result;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tidemark_catalog::{Catalog, Endpoint};
+use tidemark_catalog::Catalog;
 
 /// A fixed choice that answers less than this is none.
 const BEARABLE: f64 = 0.95;
@@ -104,14 +104,8 @@ pub async fn measure(options: &Options) -> Result<Value> {
     let mut routed = Vec::new();
     for lane in through {
         let (sort, answers) = lane?;
-        let of = |answer: &Answer| {
-            let by = |endpoint: &&Endpoint| endpoint.provider == answer.provider;
-            endpoints
-                .iter()
-                .find(by)
-                .map_or(0.0, |endpoint| cost(endpoint, answer))
-        };
-        routed.push(Lane::of(&format!("router, {sort}"), &answers, of));
+        let name = format!("router, {sort}");
+        routed.push(Lane::of(&name, &answers, |answer| answer.cost));
     }
     let fixed: Vec<Lane> = endpoints
         .iter()
