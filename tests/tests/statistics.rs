@@ -390,6 +390,9 @@ async fn memory_is_bounded_by_endpoints_and_by_keys_of_accounts() {
                     let mut event = recent(n, now);
                     event.ts = Micros(now - minute as i64 * MINUTE_US);
                     event.event_id = EventId::derived(event.ts, b"memory", n);
+                    // An endpoint is one model at one provider.
+                    event.model = format!("author/model-{endpoint}");
+                    event.simulated = false;
                     event.provider = format!("provider-{}", endpoint % 40);
                     event.endpoint = format!("provider-{}/model-{endpoint}", endpoint % 40);
                     event.region = "eu-west".to_owned();
