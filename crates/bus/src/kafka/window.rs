@@ -46,7 +46,7 @@ mod tests {
         #[test]
         fn order_does_not_matter(order in Just((0..40_u64).collect::<Vec<_>>()).prop_shuffle(), first in 0..9_u64) {
             let mut window = Window::starting_at(first);
-            let mut seen = vec![false; 40];
+            let mut seen = [false; 40];
             for n in order {
                 window.settle(first + n, first + n + 1);
                 seen[n as usize] = true;
