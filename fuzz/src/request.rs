@@ -43,9 +43,10 @@ fn asked(stage: &mut Stage, body: &[u8], ask: &Ask) {
     match stage.routes.model(&ask.model, stage.now) {
         Err(refusal) => refused(ask.operation, body, &refusal),
         Ok(named) => {
-            if let Err(refusal) = stage.routes.candidates(ask, &named, stage.now) {
-                let unreachable = refusal.status == 503;
-                assert!(unreachable || refusal.status == 404);
+            // That no lane is left can be our fault, too.
+            match stage.plan(ask, named) {
+                Err(refusal) if refusal.status != 503 => refused(ask.operation, body, &refusal),
+                _ => {}
             }
         }
     }

@@ -4,17 +4,20 @@
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 use tidemark_catalog::Catalog;
 use tidemark_event::validate::{self, Limits};
 use tidemark_event::{UsageEvent, wire};
 use tidemark_router::adapters::Dialect;
 use tidemark_router::answer::Head;
+use tidemark_router::answer::error::Refusal;
 use tidemark_router::ask::{Ask, Operation};
 use tidemark_router::emit::Emitter;
 use tidemark_router::entrance;
 use tidemark_router::meter::Meter;
 use tidemark_router::metrics::Metrics;
-use tidemark_router::route::Routes;
+use tidemark_router::policy::Policy;
+use tidemark_router::route::{Named, Plan, Question, Routes};
 use tidemark_router::settings::{Settings, Upstream};
 use tokio::sync::mpsc::Receiver;
 
@@ -38,6 +41,7 @@ pub struct Stage {
     pub now: DateTime<Utc>,
     /// The requests that get answers: a chat with tools, one without anything, messages, embeddings.
     pub asks: Vec<Ask>,
+    policy: Policy,
     emitter: Emitter,
     events: Receiver<Box<UsageEvent>>,
     metrics: Arc<Metrics>,
@@ -54,6 +58,8 @@ impl Stage {
             provider: provider.slug.clone(),
             dialect: Dialect::OpenaiCompatible,
             base_url: "http://127.0.0.1:9".to_owned(),
+            region: None,
+            data: None,
             key_env: None,
             simulated: true,
         };
@@ -75,6 +81,7 @@ impl Stage {
             routes: Routes::new(catalog, &settings).ok()?,
             now: Utc::now(),
             asks: asks.ok()?,
+            policy: Policy::default(),
             emitter,
             events,
             metrics: Arc::default(),
@@ -106,14 +113,30 @@ impl Stage {
         Some(meter)
     }
 
+    /// The lanes for a request, of an account that may use all.
+    ///
+    /// # Errors
+    /// As [`Routes::plan`].
+    pub fn plan<'a>(&'a self, ask: &'a Ask, named: Named<'a>) -> Result<Plan<'a>, Refusal> {
+        self.routes.plan(&Question {
+            ask,
+            named,
+            policy: &self.policy,
+            account: "",
+            at: self.now,
+            now: Instant::now(),
+            seed: 1,
+            attempts: 4,
+        })
+    }
+
     /// The meter of a request that has been sent to a provider, and how its answer is headed.
     pub fn sent(&self, ask: &Ask) -> Option<(Meter, Head)> {
         let mut meter = self.meter(ask)?;
         let named = self.routes.model(&ask.model, self.now).ok()?;
         meter.model(&named.model.id, named.variant);
-        // The dearest: prices are where numbers grow.
-        let candidates = self.routes.candidates(ask, &named, self.now).ok()?;
-        let candidate = candidates.last()?;
+        let plan = self.plan(ask, named).ok()?;
+        let candidate = &plan.lanes().last()?.candidate;
         meter.attempt(candidate);
         let head = Head {
             id: meter.id().to_owned(),

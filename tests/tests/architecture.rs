@@ -139,3 +139,15 @@ fn failpoints_are_off_by_default() {
                 && !id.as_str().unwrap().contains("/tests#"))
     );
 }
+
+/// The fuzzer instruments all code, and Kafka's C does not build so. Nothing else here notices when that is asked for again.
+#[test]
+fn fuzz_targets_need_no_kafka() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let lock = std::fs::read_to_string(root.join("fuzz/Cargo.lock")).unwrap();
+    assert!(lock.contains("name = \"tidemark-router\""));
+    assert!(
+        !lock.contains("name = \"rdkafka"),
+        "the router is to be built without the feature `kafka` of the bus"
+    );
+}
