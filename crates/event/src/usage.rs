@@ -159,7 +159,7 @@ record! {
         pub usage_source: String,
         /// Simulated or replayed with assigned models: shown as such wherever it counts.
         pub simulated: bool,
-        /// Where the event comes from: router, ingest, replay:<format>, simulated.
+        /// Where the event comes from: router, ingest, `replay:<format>`, simulated.
         pub source: String,
         /// Which router wrote it.
         pub router_id: String,

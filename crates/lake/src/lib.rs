@@ -1,7 +1,7 @@
 //! The lake: Delta tables on plain Parquet, the truth that everything else can be rebuilt from.
 //!
 //! A commit of a [`Table`] holds rows and the journal offsets they came from, so that a crash at any
-//! step neither loses nor doubles a row. [`Lake`] opens the tables, [`maintain`] keeps them small and
+//! step neither loses nor doubles a row. [`Lake`] opens the tables, `maintain` keeps them small and
 //! quick, [`Hot`] holds the tables that rankings read in memory, and [`sketch`] teaches SQL to merge
 //! histograms and distinct counts.
 

@@ -4,11 +4,11 @@
 //! be searched. It is found by the first bytes of the hash and compared in constant time. Events carry a keyed hash of the
 //! account, never its name.
 //!
-//! - [`file`] is `keys.json`: keys and accounts with their [`Terms`], which are a policy and [`limit`]s in [`window`]s of time.
+//! - `file` is `keys.json`: keys and accounts with their [`Terms`], which are a policy and [`limit`]s in [`window`]s of time.
 //!   [`change`] changes it.
 //! - [`counter`] counts what was used, [`admission`] lets a request in and settles when it ends, [`report`] says how limits
 //!   stand.
-//! - [`ledger`] keeps the counters over a restart.
+//! - `ledger` keeps the counters over a restart.
 
 pub mod admission;
 pub mod change;

@@ -8,7 +8,7 @@
 //! 4. [`rank`]: the order of the rest, from price or speed and from how each lane fares: its [`health`], which is made of a
 //!    [`breaker`], of [`windows`] over its own attempts and of what everyone's traffic says ([`observed`], [`learn`]).
 //! 5. [`sticky`]: a conversation stays on the lane that holds its prompt in a cache.
-//! 6. [`plan`] hands the lanes out one by one while attempts fail; [`unavailable`] says why there is none, [`explain`] why
+//! 6. [`plan`] hands the lanes out one by one while attempts fail; `unavailable` says why there is none, [`explain`] why
 //!    the order is what it is.
 //!
 //! A decision reads no clock and draws no chance of its own: the same state, time and seed give the same order.
