@@ -44,9 +44,11 @@ fn asked(stage: &mut Stage, body: &[u8], ask: &Ask) {
         Err(refusal) => refused(ask.operation, body, &refusal),
         Ok(named) => {
             // That no lane is left can be our fault, too.
-            match stage.plan(ask, named) {
-                Err(refusal) if refusal.status != 503 => refused(ask.operation, body, &refusal),
-                _ => {}
+            if let Err(refusal) = stage.plan(ask, named) {
+                match refusal.status {
+                    503 => explained(ask.operation, body, &refusal),
+                    _ => refused(ask.operation, body, &refusal),
+                }
             }
         }
     }
@@ -93,10 +95,15 @@ fn build(dialect: Dialect, model: &str, body: &[u8], ask: &Ask) {
     }
 }
 
-/// A refusal is the client's fault, says something, and repeats nothing long.
+/// A refusal that is the client's fault.
 fn refused(operation: Operation, body: &[u8], refusal: &Refusal) {
-    assert!((400..500).contains(&refusal.status) && !refusal.code.is_empty());
-    assert!(!refusal.message.is_empty());
+    assert!((400..500).contains(&refusal.status));
+    explained(operation, body, refusal);
+}
+
+/// A refusal says something, and repeats nothing long.
+fn explained(operation: Operation, body: &[u8], refusal: &Refusal) {
+    assert!(!refusal.code.is_empty() && !refusal.message.is_empty());
     client::is_object(&refusal.body(Some(operation), "id"));
     let mut said = windows(body);
     if let Ok(value) = serde_json::from_slice::<Value>(body) {

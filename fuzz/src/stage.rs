@@ -136,7 +136,12 @@ impl Stage {
         let named = self.routes.model(&ask.model, self.now).ok()?;
         meter.model(&named.model.id, named.variant);
         let plan = self.plan(ask, named).ok()?;
-        let candidate = &plan.lanes().last()?.candidate;
+        // The dearest: prices are where numbers grow.
+        let candidate = plan
+            .lanes()
+            .iter()
+            .map(|lane| &lane.candidate)
+            .max_by_key(|candidate| (candidate.price.completion, candidate.price.prompt))?;
         meter.attempt(candidate);
         let head = Head {
             id: meter.id().to_owned(),
