@@ -9,6 +9,7 @@
 //! | `crash` | `TIDEMARK_KILLS=25 TIDEMARK_RANDOM_KILLS=100` |
 //! | `lake_longevity` | `TIDEMARK_COMMITS=5000` |
 //! | `kafka` | `TIDEMARK_KAFKA_KILLS=100 TIDEMARK_KAFKA_FREEZES=50 TIDEMARK_KAFKA_OUTAGES=20` |
+//! | `warehouse` | `TIDEMARK_WAREHOUSE_KILLS=25 TIDEMARK_WAREHOUSE_CUTS=20` |
 //! | `ingest` | `TIDEMARK_INGEST_EVENTS=100000` |
 //! | `golden` | `UPDATE_CASES=1` writes the files in `pipelines/cases` anew |
 
@@ -20,6 +21,7 @@ pub mod harness;
 pub mod kafka;
 pub mod oracle;
 pub mod traffic;
+pub mod warehouse;
 
 /// Any failure of a helper.
 pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -140,6 +140,46 @@ fn failpoints_are_off_by_default() {
     );
 }
 
+/// Words of a text that begin with `tidemark_`.
+fn figures(text: &str) -> BTreeSet<&str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with("tidemark_"))
+        .collect()
+}
+
+#[test]
+fn dashboards_and_alerts_ask_for_figures_that_are_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let mut there: BTreeSet<String> = BTreeSet::new();
+    for source in ["warehouse.rs", "parts/rollup.rs", "parts/router.rs"] {
+        let text = read(&format!("crates/tidemark/src/{source}"));
+        there.extend(figures(&text).into_iter().map(str::to_owned));
+    }
+    // The router's own are registered without the prefix, and the text format adds the endings.
+    let router = read("crates/router/src/metrics.rs");
+    for name in router.split('"').skip(1).step_by(2) {
+        for ending in ["", "_total", "_bucket", "_sum", "_count"] {
+            there.insert(format!("tidemark_router_{name}{ending}"));
+        }
+    }
+    there.extend(figures(&router).into_iter().map(str::to_owned));
+    let dashboard = read("dashboards/grafana/tidemark.json");
+    let panels: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    assert!(panels["panels"].as_array().unwrap().len() > 5);
+    let alerts = read("dashboards/prometheus/alerts.yml");
+    let asked: BTreeSet<&str> = figures(&dashboard)
+        .into_iter()
+        .chain(figures(&alerts))
+        .collect();
+    assert!(asked.len() > 15, "{asked:?}");
+    let unknown: Vec<&&str> = asked
+        .iter()
+        .filter(|name| !there.contains(**name))
+        .collect();
+    assert!(unknown.is_empty(), "nobody gives {unknown:?}");
+}
+
 /// The fuzzer instruments all code, and Kafka's C does not build so. Nothing else here notices when that is asked for again.
 #[test]
 fn fuzz_targets_need_no_kafka() {

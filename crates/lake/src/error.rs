@@ -103,6 +103,11 @@ pub enum LakeError {
 }
 
 impl LakeError {
+    /// Whether a file is not there: vacuum has taken it since it was named.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Store(object_store::Error::NotFound { .. }))
+    }
+
     pub(crate) fn delta(table: &str, source: DeltaTableError) -> Self {
         let conflict = match &source {
             DeltaTableError::Transaction { source } => is_conflict(source),

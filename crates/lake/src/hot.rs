@@ -4,7 +4,6 @@ use crate::error::LakeError;
 use crate::files::DataFile;
 use crate::merge::merged;
 use crate::spec::{Merge, TableSpec};
-use crate::table::Table;
 use crate::{Lake, files, sketch};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::unary;
@@ -104,7 +103,7 @@ impl Hot {
         sketch::register(&context);
         let mut kept = HashMap::new();
         for (held, table, view) in &views {
-            let shape = Shape::of(held, table);
+            let shape = Shape::of(held, table.spec());
             let store = table.store().await;
             let mut rows = Vec::new();
             for file in view.files.iter().filter(|file| shape.wants(file)) {
@@ -132,18 +131,20 @@ impl Hot {
     }
 }
 
-/// How the files of one held table are read.
-struct Shape {
+/// How the rows of one held table are read.
+#[derive(Debug, Clone)]
+pub struct Shape {
     /// The table, as far as it is held.
-    spec: TableSpec,
+    pub spec: TableSpec,
     /// Older windows are left out.
-    since_us: Option<i64>,
+    pub since_us: Option<i64>,
     grain_us: Option<i64>,
 }
 
 impl Shape {
-    fn of(held: &Held, table: &Table) -> Self {
-        let spec = table.spec().clone();
+    /// That of a table now: what is recent enough moves on.
+    pub fn of(held: &Held, table: &TableSpec) -> Self {
+        let spec = table.clone();
         let Some(part) = held.part else {
             return Self {
                 spec,
@@ -182,6 +183,14 @@ impl Shape {
             .iter()
             .map(|batch| files::conform(batch, schema))
             .collect::<Result<Vec<_>, _>>()?;
+        self.fit(rows).await
+    }
+
+    /// Rows of the held columns, with windows of the held length.
+    ///
+    /// # Errors
+    /// When they are not rows of the table.
+    pub async fn fit(&self, rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, LakeError> {
         match self.grain_us {
             Some(grain) if !rows.is_empty() => self.coarsen(rows, grain).await,
             _ => Ok(rows),

@@ -5,6 +5,7 @@
 //! quick, [`Hot`] holds the tables that rankings read in memory, and [`sketch`] teaches SQL to merge
 //! histograms and distinct counts.
 
+mod changes;
 mod columns;
 mod error;
 mod files;
@@ -18,9 +19,10 @@ mod sql;
 mod table;
 mod writer;
 
+pub use changes::Changes;
 pub use error::LakeError;
 pub use files::{DataFile, conform, date_text};
-pub use hot::{Held, Hot, Part};
+pub use hot::{Held, Hot, Part, Shape};
 pub use maintain::{Upkeep, UpkeepReport};
 pub use merge::merged;
 pub use spec::{DEAD_LETTERS, EVENTS, INTAKE, Merge, MergeFn, TableSpec, stored_type, timestamp};

@@ -8,6 +8,7 @@ use tidemark_bus::kafka::KafkaSettings;
 use tidemark_lake::Log;
 use tidemark_rollup::WorkerOptions;
 use tidemark_router::settings::Settings;
+use tidemark_warehouse::WarehouseSettings;
 
 /// Every setting. Unknown keys are errors, so that a typing slip is not silently the default.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,6 +44,20 @@ pub struct Config {
     pub router: Settings,
     /// Kafka between routers and rollup workers, for `tidemark router`, `rollup` and `api`.
     pub kafka: KafkaSettings,
+    /// Where `tidemark api` reads: `lake` or `clickhouse`.
+    pub api_reads: ApiReads,
+    /// ClickHouse beside the lake; none without a URL.
+    pub clickhouse: WarehouseSettings,
+}
+
+/// Where the api reads what rankings are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApiReads {
+    /// The lake below the data folder.
+    Lake,
+    /// Its copy in ClickHouse; no data folder is needed.
+    Clickhouse,
 }
 
 impl Default for Config {
@@ -63,6 +78,8 @@ impl Default for Config {
             log: "warn".to_owned(),
             router: Settings::default(),
             kafka: KafkaSettings::default(),
+            api_reads: ApiReads::Lake,
+            clickhouse: WarehouseSettings::default(),
         }
     }
 }
@@ -154,6 +171,11 @@ impl Config {
                 "kafka.partitions must be from 1 to 1024, not {}",
                 config.kafka.partitions
             );
+        }
+        if config.clickhouse.is_set() {
+            config.clickhouse.check()?;
+        } else if config.api_reads == ApiReads::Clickhouse {
+            bail!("api_reads is clickhouse, and none is named: set `url` under [clickhouse]");
         }
         if config.max_batch_rows == 0 || config.commit_interval_ms == 0 {
             bail!("max_batch_rows and commit_interval_ms must be above 0");

@@ -14,6 +14,7 @@ use tidemark_event::wire;
 use tidemark_insight::{Policy, Rankings, Statistics, held, publish};
 use tidemark_lake::UpkeepReport;
 use tidemark_rollup::{open_lake, verify};
+use tidemark_warehouse::Server;
 
 /// `tidemark events`: what is on the bus, decoded.
 pub fn events(
@@ -263,6 +264,35 @@ pub async fn doctor(config: &Config) -> Result<bool> {
                 config.listen
             ),
         ),
+    }
+    if config.kafka.is_set() {
+        match tokio::task::block_in_place(|| tidemark_bus::kafka::ends(&config.kafka)) {
+            Ok(ends) => report(
+                true,
+                "Kafka",
+                format!(
+                    "{} answers, {} events ever in {}",
+                    config.kafka.brokers,
+                    grouped(ends.iter().sum()),
+                    config.kafka.topic
+                ),
+            ),
+            Err(error) => report(false, "Kafka", error.to_string()),
+        }
+    }
+    if config.clickhouse.is_set() {
+        let answer = match Server::new(&config.clickhouse) {
+            Ok(server) => server.check().await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(version) => report(
+                true,
+                "ClickHouse",
+                format!("{} answers, version {version}", config.clickhouse.url),
+            ),
+            Err(error) => report(false, "ClickHouse", error.to_string()),
+        }
     }
     let dir = &config.data_dir;
     if !dir.exists() {

@@ -16,6 +16,7 @@ mod replay;
 mod route;
 mod sim;
 mod up;
+mod warehouse;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -158,6 +159,11 @@ enum Command {
     Lake {
         #[command(subcommand)]
         command: LakeCommand,
+    },
+    /// ClickHouse beside the lake.
+    Clickhouse {
+        #[command(subcommand)]
+        command: warehouse::Command,
     },
     /// The API keys of the router, and what they may use.
     Keys {
@@ -356,6 +362,7 @@ async fn dispatch(cli: Cli) -> Result<bool> {
         Command::Lake { command } => {
             inspect::lake_upkeep(&config, command == LakeCommand::Vacuum).await?
         }
+        Command::Clickhouse { command } => warehouse::run(&config, command).await?,
         Command::Keys { command } => keys::run(&config, command)?,
         Command::Route {
             command: RouteCommand::Explain(explain),

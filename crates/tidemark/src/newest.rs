@@ -10,6 +10,7 @@ use tidemark_catalog::Catalog;
 use tidemark_insight::{Snapshot, Source, held};
 use tidemark_lake::{Hot, Lake};
 use tidemark_rollup::Tally;
+use tidemark_warehouse::Warm;
 use tokio::sync::watch;
 
 /// How often is looked for what no commit announces: files that compaction has changed, an alias whose moment has come.
@@ -25,6 +26,34 @@ impl Source for Newest {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+/// Where the tables come from.
+pub enum Tables {
+    /// The lake.
+    Lake(Hot),
+    /// Its copy in ClickHouse.
+    Warehouse(Box<Warm>),
+}
+
+impl Tables {
+    /// Those of a lake.
+    pub fn of(lake: Lake) -> Self {
+        Self::Lake(Hot::new(lake, held()))
+    }
+
+    async fn refresh(&mut self) -> Result<Option<SessionContext>> {
+        let changed = match self {
+            Self::Lake(hot) => hot.refresh().await?,
+            Self::Warehouse(warm) => warm.refresh().await?,
+        };
+        if let Self::Lake(hot) = self
+            && changed.is_some()
+        {
+            tracing::debug!(bytes = hot.size(), "held in memory");
+        }
+        Ok(changed.map(|(_, context)| context))
     }
 }
 
@@ -50,20 +79,18 @@ impl Newest {
     /// Loads what each commit added, as soon as it is there, until `stopped`.
     pub async fn keep(
         self: Arc<Self>,
-        lake: Lake,
+        mut from: Tables,
         mut catalog: watch::Receiver<Arc<Catalog>>,
         mut tally: watch::Receiver<Tally>,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let mut hot = Hot::new(lake, held());
         let (mut tables, mut version, mut as_of) = (None, 0, Utc::now());
         let mut shown: Option<(Arc<Catalog>, usize)> = None;
         loop {
             let committed = *tally.borrow_and_update();
             let known = Arc::clone(&catalog.borrow_and_update());
-            match hot.refresh().await {
-                Ok(Some((_, context))) => {
-                    tracing::debug!(bytes = hot.size(), "held in memory");
+            match from.refresh().await {
+                Ok(Some(context)) => {
                     tables = Some(context);
                     as_of = newest(committed);
                     shown = None;

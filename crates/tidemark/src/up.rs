@@ -8,6 +8,7 @@ use crate::newest::{self, Newest};
 use crate::observe::Observer;
 use crate::output::{grouped, line};
 use crate::reload::{Reload, add_simulated};
+use crate::warehouse::{self, Following};
 use anyhow::{Context, Result, bail};
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -83,15 +84,27 @@ pub async fn run(
         gateway: Arc::clone(&gateway),
     };
     let observing = tokio::spawn(observer.run(stopped.clone()));
+    let following = Following::default();
     let mut server = threads.handle().spawn(front::serve(
         listener,
         Arc::clone(&gateway),
         app,
-        Arc::new(String::new),
+        following.figures(),
         Handle::current(),
         until(stopped.clone()),
     ));
-    let hot = tokio::spawn(newest.keep(instance.lake.clone(), known, tally.clone(), ended.clone()));
+    let hot = tokio::spawn(newest.keep(
+        newest::Tables::of(instance.lake.clone()),
+        known,
+        tally.clone(),
+        ended.clone(),
+    ));
+    let warehouse = tokio::spawn(warehouse::keep(
+        following,
+        instance.lake.clone(),
+        config.clone(),
+        ended.clone(),
+    ));
     let upkeep = tokio::spawn(maintain(
         Arc::clone(&instance),
         config.clone(),
@@ -152,6 +165,7 @@ pub async fn run(
     )?;
     hot.await?;
     upkeep.await?;
+    warehouse.await?;
     line(format!(
         "Stopped. {} events committed this time; the next start goes on from here.",
         grouped(tally.counts.accepted)

@@ -1,26 +1,25 @@
-//! `tidemark api`: pages and JSON over a lake that others write.
+//! `tidemark api`: pages and JSON over a lake that others write, or over its copy in ClickHouse.
 
 use super::{listen, stopping, until, with_kafka};
-use crate::config::Config;
+use crate::config::{ApiReads, Config};
 use crate::instance::existing_lake;
-use crate::newest::{self, Newest};
+use crate::newest::{self, Newest, Tables};
 use crate::output::line;
 use anyhow::Result;
 use chrono::Utc;
 use std::sync::Arc;
 use std::time::Duration;
 use tidemark_api::ApiState;
-use tidemark_insight::{Policy, Rankings, Source};
-use tidemark_lake::Lake;
-use tidemark_rollup::Tally;
+use tidemark_insight::{Policy, Rankings, Source, held};
+use tidemark_lake::{Lake, TableSpec};
+use tidemark_rollup::{Pipeline, Tally, table_specs};
+use tidemark_warehouse::{Server, Warm};
 use tokio::sync::watch;
 
 /// Runs until Ctrl-C or SIGTERM.
 pub async fn run(config: &Config) -> Result<()> {
-    with_kafka(config)?;
     let listener = listen(config)?;
     let address = listener.local_addr()?;
-    let (lake, _) = existing_lake(config).await?;
     let newest = Arc::new(Newest::default());
     let rankings = Arc::new(Rankings::embedded(Policy {
         min_accounts: config.min_accounts,
@@ -34,11 +33,26 @@ pub async fn run(config: &Config) -> Result<()> {
     let (tell, commits) = watch::channel(Tally::default());
     let (_catalogs, known) = watch::channel(newest::catalog(config)?);
     let every = Duration::from_millis(config.commit_interval_ms / 2).max(Duration::from_millis(50));
-    let looking = tokio::spawn(look(lake.clone(), tell, every, stopped.clone()));
-    let hot = tokio::spawn(newest.keep(lake, known, commits, stopped.clone()));
+    let (tables, looking, from) = match config.api_reads {
+        ApiReads::Lake => {
+            with_kafka(config)?;
+            let (lake, _) = existing_lake(config).await?;
+            let looking = tokio::spawn(look(lake.clone(), tell, every, stopped.clone()));
+            let from = format!("lake in {}", config.data_dir.display());
+            (Tables::of(lake), looking, from)
+        }
+        ApiReads::Clickhouse => {
+            let server = Server::new(&config.clickhouse)?;
+            server.check().await?;
+            let warm = Warm::new(server, held(), &specs().await?)?;
+            let looking = tokio::spawn(tick(tell, every, stopped.clone()));
+            let from = format!("ClickHouse at {}", config.clickhouse.url);
+            (Tables::Warehouse(Box::new(warm)), looking, from)
+        }
+    };
+    let hot = tokio::spawn(newest.keep(tables, known, commits, stopped.clone()));
     line(format!(
-        "The api is up: http://{address}/rankings   (lake in {}, Ctrl-C stops)",
-        config.data_dir.display()
+        "The api is up: http://{address}/rankings   ({from}, Ctrl-C stops)"
     ));
     axum::serve(tokio::net::TcpListener::from_std(listener)?, app)
         .with_graceful_shutdown(until(stopped))
@@ -46,6 +60,23 @@ pub async fn run(config: &Config) -> Result<()> {
     looking.await?;
     hot.await?;
     Ok(())
+}
+
+/// The tables of this version.
+async fn specs() -> Result<Vec<TableSpec>> {
+    let wire = tidemark_event::wire::Reader::new(&[])?.schema();
+    let pipelines = Pipeline::built_in(&TableSpec::events(&wire).schema).await?;
+    Ok(table_specs(&pipelines).await?)
+}
+
+/// Has the copy looked at: what has changed is seen there.
+async fn tick(tell: watch::Sender<Tally>, every: Duration, stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = until(stopped.clone()) => return,
+            () = tokio::time::sleep(every) => tell.send_modify(|tally| tally.commits += 1),
+        }
+    }
 }
 
 /// Sees what workers commit.

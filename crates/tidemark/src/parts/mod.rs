@@ -51,9 +51,10 @@ fn stopping() -> watch::Receiver<bool> {
 }
 
 /// One figure: its name, what it says, `counter` or `gauge`, and its value.
-type Figure<'a> = (&'a str, &'a str, &'a str, f64);
+pub type Figure<'a> = (&'a str, &'a str, &'a str, f64);
 
-fn figures(all: &[Figure<'_>]) -> String {
+/// Lines of the metrics format.
+pub fn figures(all: &[Figure<'_>]) -> String {
     let mut text = String::new();
     for (name, help, kind, value) in all {
         let family = name.trim_end_matches("_total");

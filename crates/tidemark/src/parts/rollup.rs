@@ -4,6 +4,7 @@ use super::{Figures, figures, listen, signs_of_life, stopping, until, with_kafka
 use crate::config::Config;
 use crate::instance::{check_layout, remember_schema, upkeep, worker_options};
 use crate::output::{grouped, line};
+use crate::warehouse::{self, Following};
 use anyhow::{Context, Result};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
@@ -37,7 +38,9 @@ pub async fn run(config: &Config) -> Result<()> {
         .with_schemas(&schemas)?;
     let tally = worker.tally();
     let stopped = stopping();
-    let app = signs_of_life(tally_figures(tally));
+    let following = Following::default();
+    let figures = all_figures([tally_figures(tally), following.figures()]);
+    let app = signs_of_life(figures);
     let server = {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let stopped = stopped.clone();
@@ -47,6 +50,12 @@ pub async fn run(config: &Config) -> Result<()> {
                 .await
         })
     };
+    let warehouse = tokio::spawn(warehouse::keep(
+        following,
+        lake.clone(),
+        config.clone(),
+        stopped.clone(),
+    ));
     let keeping = tokio::spawn(maintain(lake, config.clone(), stopped.clone()));
     line(format!(
         "A rollup worker is up: group {} on {} at {}, lake in {}   (http://{address}/metrics, Ctrl-C stops)",
@@ -59,6 +68,7 @@ pub async fn run(config: &Config) -> Result<()> {
         "the rollup stopped; nothing is lost, the topic keeps what is not committed: start again once the cause is mended",
     )?;
     keeping.await?;
+    warehouse.await?;
     server.abort();
     line(format!(
         "Stopped. {} events committed by this worker.",
@@ -112,6 +122,11 @@ async fn maintain(lake: Lake, config: Config, stopped: watch::Receiver<bool>) {
             Err(error) => tracing::warn!(%error, "upkeep failed; it is tried again"),
         }
     }
+}
+
+/// One after the other.
+fn all_figures(all: [Figures; 2]) -> Figures {
+    Arc::new(move || all.iter().map(|figures| figures()).collect())
 }
 
 fn tally_figures(tally: watch::Receiver<Tally>) -> Figures {

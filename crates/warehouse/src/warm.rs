@@ -1,0 +1,120 @@
+//! The tables that rankings and statistics read, in memory, kept in step with ClickHouse day by day.
+
+use crate::schema::LEDGER;
+use crate::{Server, WarehouseError};
+use arrow::array::RecordBatch;
+use datafusion::datasource::MemTable;
+use datafusion::execution::context::{SessionConfig, SessionContext};
+use serde::Deserialize;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use tidemark_lake::{Held, LakeError, Shape, TableSpec, date_text, sketch};
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// A day of a table as the ledger knows it: another newest commit or another number of files are other rows.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Day {
+    lake_table: String,
+    day: String,
+    version: u64,
+    files: u64,
+}
+
+/// In-memory copies of some tables. A refresh asks only for the days that have changed.
+pub struct Warm {
+    server: Server,
+    held: Vec<(Held, TableSpec)>,
+    /// By name of the held table and day.
+    loaded: HashMap<(String, String), (Day, Vec<RecordBatch>)>,
+    days: Vec<Day>,
+    generation: u64,
+}
+
+impl Warm {
+    /// Nothing is loaded until the first [`Warm::refresh`]. `specs` are the tables of the lake.
+    ///
+    /// # Errors
+    /// When one that is to be held is not among them.
+    pub fn new(
+        server: Server,
+        held: Vec<Held>,
+        specs: &[TableSpec],
+    ) -> Result<Self, WarehouseError> {
+        let held = held
+            .into_iter()
+            .map(
+                |held| match specs.iter().find(|spec| spec.name == held.table) {
+                    Some(spec) => Ok((held, spec.clone())),
+                    None => Err(WarehouseError::Missing { table: held.table }),
+                },
+            )
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            server,
+            held,
+            loaded: HashMap::new(),
+            days: Vec::new(),
+            generation: 0,
+        })
+    }
+
+    /// A context over what ClickHouse now holds and its number, or `None` when nothing has changed.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn refresh(&mut self) -> Result<Option<(u64, SessionContext)>, WarehouseError> {
+        let sql = format!(
+            "SELECT lake_table, day, max(version) AS version, count() AS files FROM {LEDGER} \
+             WHERE table_id IN (SELECT uuid FROM system.tables WHERE database = '{}') \
+             GROUP BY lake_table, day ORDER BY lake_table, day",
+            self.server.database
+        );
+        let days: Vec<Day> = self.server.rows("the ledger", &sql).await?;
+        if days == self.days && self.generation > 0 {
+            return Ok(None);
+        }
+        let context =
+            SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+        sketch::register(&context);
+        let by_table = by_table(&days);
+        let mut kept = HashMap::new();
+        for (held, spec) in &self.held {
+            let shape = Shape::of(held, spec);
+            let since = shape.since_us.map(|us| date_text(us.div_euclid(DAY_US)));
+            let mut rows = Vec::new();
+            for day in by_table.get(held.table.as_str()).into_iter().flatten() {
+                if since.as_ref().is_some_and(|since| day.day < *since) {
+                    continue;
+                }
+                let key = (held.name.clone(), day.day.clone());
+                let batches = match self.loaded.remove(&key) {
+                    Some((of, batches)) if of == **day => batches,
+                    _ => {
+                        let batches = self.server.read(&shape.spec, Some(&day.day)).await?;
+                        shape.fit(batches).await?
+                    }
+                };
+                rows.extend(batches.iter().cloned());
+                kept.insert(key, ((*day).clone(), batches));
+            }
+            let table = MemTable::try_new(Arc::clone(&shape.spec.schema), vec![rows])
+                .map_err(LakeError::from)?;
+            context
+                .register_table(held.name.as_str(), Arc::new(table))
+                .map_err(LakeError::from)?;
+        }
+        self.loaded = kept;
+        self.days = days;
+        self.generation += 1;
+        Ok(Some((self.generation, context)))
+    }
+}
+
+fn by_table(days: &[Day]) -> BTreeMap<&str, Vec<&Day>> {
+    let mut by_table: BTreeMap<&str, Vec<&Day>> = BTreeMap::new();
+    for day in days {
+        by_table.entry(&day.lake_table).or_default().push(day);
+    }
+    by_table
+}
