@@ -239,4 +239,20 @@ mod tests {
         assert!(error.contains("invalid type"), "{error}");
         assert!(Config::merge("partitions = 0", none()).is_err());
     }
+
+    #[test]
+    fn settings_of_the_containers_are_settings() {
+        let text = include_str!("../../../docker/tidemark.toml");
+        // The example in it, too.
+        let whole: Vec<&str> = text
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(rest) if rest.starts_with("[[") || rest.contains(" = ") => rest,
+                _ => line,
+            })
+            .collect();
+        let config = Config::merge(&whole.join("\n"), std::iter::empty()).unwrap();
+        assert!(config.kafka.is_set() && config.clickhouse.is_set());
+        assert_eq!(config.router.upstreams.len(), 1);
+    }
 }

@@ -1,6 +1,6 @@
 //! `tidemark api`: pages and JSON over a lake that others write, or over its copy in ClickHouse.
 
-use super::{listen, stopping, until, with_kafka};
+use super::{Figures, figures, listen, metrics, stopping, until, with_kafka};
 use crate::config::{ApiReads, Config};
 use crate::instance::existing_lake;
 use crate::newest::{self, Newest, Tables};
@@ -28,7 +28,8 @@ pub async fn run(config: &Config) -> Result<()> {
     let app = tidemark_api::router(ApiState::new(
         rankings,
         Arc::clone(&newest) as Arc<dyn Source>,
-    ));
+    ))
+    .merge(metrics(freshness(Arc::clone(&newest))));
     let stopped = stopping();
     let (tell, commits) = watch::channel(Tally::default());
     let (_catalogs, known) = watch::channel(newest::catalog(config)?);
@@ -60,6 +61,31 @@ pub async fn run(config: &Config) -> Result<()> {
     looking.await?;
     hot.await?;
     Ok(())
+}
+
+/// How far behind the pages are.
+fn freshness(newest: Arc<Newest>) -> Figures {
+    Arc::new(move || {
+        let snapshot = newest.current();
+        let (age, version) = snapshot.map_or((f64::NAN, 0), |snapshot| {
+            let age = Utc::now() - snapshot.as_of;
+            (age.num_milliseconds() as f64 / 1000.0, snapshot.version)
+        });
+        figures(&[
+            (
+                "tidemark_api_age_seconds",
+                "Time since what the pages show was committed",
+                "gauge",
+                age,
+            ),
+            (
+                "tidemark_api_snapshots_total",
+                "States of the tables that have been shown",
+                "counter",
+                version as f64,
+            ),
+        ])
+    })
 }
 
 /// The tables of this version.

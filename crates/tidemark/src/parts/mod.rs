@@ -69,14 +69,17 @@ pub fn figures(all: &[Figure<'_>]) -> String {
 
 /// What a process without pages of its own answers.
 fn signs_of_life(figures: Figures) -> Router {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Router::new()
+    metrics(figures)
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(|| async { "ok\n" }))
-        .route(
-            "/metrics",
-            get(move || async move { ([(header::CONTENT_TYPE, kind)], figures() + "# EOF\n") }),
-        )
+}
+
+fn metrics(figures: Figures) -> Router {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Router::new().route(
+        "/metrics",
+        get(move || async move { ([(header::CONTENT_TYPE, kind)], figures() + "# EOF\n") }),
+    )
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {
