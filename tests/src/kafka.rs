@@ -1,6 +1,9 @@
 //! A real Kafka broker of the tests' own, and rollup workers that can be killed, frozen and sent away.
 
 use crate::Result;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -86,6 +89,34 @@ impl Broker {
     fn pid(&self) -> Result<u32> {
         let pid = std::fs::read_to_string(self.dir.join("broker-1/pid"))?;
         Ok(pid.trim().parse()?)
+    }
+
+    /// The headers of all records of a topic of one partition, as `name:value,name:value`, with the client library alone.
+    pub fn headers(&self, topic: &str) -> Result<Vec<String>> {
+        let client: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", format!("127.0.0.1:{}", self.port))
+            .set("group.id", "headers")
+            .create()?;
+        let mut from = TopicPartitionList::new();
+        from.add_partition_offset(topic, 0, Offset::Beginning)?;
+        client.assign(&from)?;
+        let (_, end) = client.fetch_watermarks(topic, 0, Duration::from_secs(10))?;
+        let mut all = Vec::new();
+        let mut next = 0;
+        while next < end {
+            let Some(record) = client.poll(Duration::from_secs(10)) else {
+                return Err(format!("{topic} ends at {end}, and {next} is not given").into());
+            };
+            let record = record?;
+            next = record.offset() + 1;
+            let headers = record.headers().ok_or("a record without headers")?;
+            let texts = headers.iter().map(|header| {
+                let value = String::from_utf8_lossy(header.value.unwrap_or_default());
+                format!("{}:{value}", header.key)
+            });
+            all.push(texts.collect::<Vec<_>>().join(","));
+        }
+        Ok(all)
     }
 
     /// Lets it do nothing for a while.

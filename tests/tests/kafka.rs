@@ -8,6 +8,7 @@
     reason = "a test that fails should fail loudly, and figures are for people"
 )]
 
+use arrow::util::display::array_value_to_string;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tidemark_bus::kafka::{Forwarder, KafkaSettings, ends, prepare};
 use tidemark_bus::{Journal, JournalOptions};
-use tidemark_event::wire;
+use tidemark_event::wire::{self, WIRE_SCHEMA, fingerprint};
 use tidemark_lake::Log;
 use tidemark_rollup::open_lake;
 use tidemark_tests::check::{Book, check_lake};
@@ -243,6 +244,72 @@ fn workers_come_and_go_sleep_and_die() {
          lag 0 after {lag:.1?}"
     );
     assert!(events > 0 && at_points + at_random + left + freezes > 0);
+}
+
+/// What cannot be counted is listed in the lake, and whoever reads the dead-letter topic is told of each.
+#[test]
+fn dead_letters_are_told() {
+    if !is_wanted() {
+        eprintln!("left out: Java or Maven is missing");
+        return;
+    }
+    let stage = Stage::set("letters").unwrap();
+    let spool = stage.spool().unwrap();
+    let forwarder = stage.forward(&spool).unwrap();
+    let publisher = Publisher::start(spool, Duration::from_millis(5));
+    // Dies between telling and committing: the same is told again.
+    let points = "rollup::after_commit=2*off->return;rollup::after_rollup=90*off->return";
+    let mut doomed = stage.worker(points).unwrap();
+    let status = doomed.wait(Duration::from_secs(30)).unwrap().unwrap();
+    assert!(WorkerProcess::was_aborted(status));
+    let worker = stage.worker("").unwrap();
+    thread::sleep(Duration::from_secs(2));
+    let book = publisher.stop();
+    delivered(&forwarder).unwrap();
+    stage.must_hold(&book).unwrap();
+    worker.leave().unwrap();
+
+    let mut listed = runtime().block_on(listed(&stage)).unwrap();
+    listed.sort_unstable();
+    assert!(listed.len() > 5, "{} dead letters", listed.len());
+    let mut told = stage.broker.headers(&stage.settings.dead_letters).unwrap();
+    let all = told.len();
+    told.sort_unstable();
+    told.dedup();
+    assert_eq!(told, listed);
+    assert!(all > told.len(), "nothing was told again after the kill");
+    eprintln!("{} dead letters, told {all} times", listed.len());
+}
+
+/// The lake's dead letters as a note's headers say it.
+async fn listed(stage: &Stage) -> Result<Vec<String>> {
+    let log = Log::topic(&stage.settings.topic, PARTITIONS);
+    let (lake, _) = open_lake(&stage.lake().join("lake"), &log).await?;
+    let sql = "SELECT reason, partition, \"offset\", bytes FROM dead_letters";
+    let mut listed = Vec::new();
+    for rows in lake.sql().await?.sql(sql).await?.collect().await? {
+        for row in 0..rows.num_rows() {
+            let cells: Vec<String> = rows
+                .columns()
+                .iter()
+                .map(|column| array_value_to_string(column, row))
+                .collect::<Result<_, _>>()?;
+            let [reason, partition, offset, bytes] = &cells[..] else {
+                unreachable!("four columns are asked for");
+            };
+            // What the garbage of each kind names; `traffic::garbage` flips bits of the fourth byte.
+            let ours = u64::from_str_radix(&fingerprint("usage_event", WIRE_SCHEMA)?, 16)?;
+            let schema = match reason.as_str() {
+                "not_avro" => String::new(),
+                "unknown_schema" => format!("{:016x}", ours ^ (0x5A << 24)),
+                _ => format!("{ours:016x}"),
+            };
+            listed.push(format!(
+                "reason:{reason},source:letters,schema:{schema},partition:{partition},offset:{offset},bytes:{bytes}"
+            ));
+        }
+    }
+    Ok(listed)
 }
 
 /// No worker may have ended by itself.

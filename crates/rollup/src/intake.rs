@@ -9,7 +9,8 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tidemark_event::wire::Reason;
+use tidemark_bus::kafka::Note;
+use tidemark_event::wire::{self, Reason};
 use tidemark_lake::{Offsets, TableSpec};
 
 const MINUTE_US: i64 = 60_000_000;
@@ -46,6 +47,8 @@ struct DeadLetter {
     offset: i64,
     reason: &'static str,
     bytes: i64,
+    /// Fingerprint that the message names, if any.
+    schema: String,
 }
 
 /// Everything between two commits.
@@ -88,7 +91,7 @@ impl MicroBatch {
         partition: u32,
         offset: u64,
         arrived: i64,
-        bytes: usize,
+        message: &[u8],
         reason: Reason,
     ) {
         self.book(
@@ -105,7 +108,8 @@ impl MicroBatch {
             partition: partition as i32,
             offset: offset as i64,
             reason: reason.as_str(),
-            bytes: bytes as i64,
+            bytes: message.len() as i64,
+            schema: wire::schema_named(message).unwrap_or_default(),
         });
     }
 
@@ -126,6 +130,7 @@ impl MicroBatch {
             offset: offset as i64,
             reason: "damaged",
             bytes: bytes as i64,
+            schema: String::new(),
         });
     }
 
@@ -170,6 +175,19 @@ impl MicroBatch {
             self.events.push(rows);
         }
         Ok(())
+    }
+
+    /// What is said of the messages set aside to those who listen; `source` is the topic.
+    pub fn notes(&self, source: &str) -> Vec<Note> {
+        let note = |letter: &DeadLetter| Note {
+            reason: letter.reason.to_owned(),
+            source: source.to_owned(),
+            partition: letter.partition as u32,
+            offset: letter.offset as u64,
+            bytes: letter.bytes as usize,
+            schema: letter.schema.clone(),
+        };
+        self.dead.iter().map(note).collect()
     }
 
     /// The rows for the dead letters table.

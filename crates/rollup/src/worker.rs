@@ -227,6 +227,7 @@ impl Worker {
             return Ok(false);
         }
         fail_point!("rollup::after_fill", |_| std::process::abort());
+        self.tell(&batch);
         match self.commit(&batch).await {
             Err(RollupError::Lake(LakeError::Moved { partition, .. }))
                 if self.source.is_shared() =>
@@ -252,6 +253,21 @@ impl Worker {
             self.trim()?;
         }
         Ok(full || replaying)
+    }
+
+    /// Tells whoever listens what was set aside. Before the commit: a stop between the two tells it twice, under one key, and never
+    /// not at all. The lake is what keeps it, so brokers that do not take it hold nothing up.
+    fn tell(&self, batch: &MicroBatch) {
+        let Source::Topic(reader) = &self.source else {
+            return;
+        };
+        let notes = batch.notes(reader.topic());
+        if notes.is_empty() {
+            return;
+        }
+        if let Err(error) = tokio::task::block_in_place(|| reader.tell(&notes)) {
+            tracing::warn!(%error, letters = notes.len(), "the dead-letter topic was not told of what the lake will list");
+        }
     }
 
     /// Reads what the source held when asked, up to a full batch; whether the batch is full.
@@ -350,7 +366,7 @@ impl Worker {
                 partition,
                 offset,
                 arrived,
-                messages[*message as usize].len(),
+                messages[*message as usize],
                 *reason,
             );
         }
@@ -373,8 +389,9 @@ impl Worker {
         if verdicts.iter().any(Option::is_some) {
             for (row, reason) in verdicts.iter().enumerate() {
                 if let Some(reason) = reason {
-                    let bytes = messages[decoded.rows[row] as usize].len();
-                    batch.dead_letter(partition, offsets[row] as u64, arrived[row], bytes, *reason);
+                    let message = messages[decoded.rows[row] as usize];
+                    let (offset, arrived) = (offsets[row] as u64, arrived[row]);
+                    batch.dead_letter(partition, offset, arrived, message, *reason);
                 }
             }
             let good: Vec<u32> = (0..verdicts.len() as u32)

@@ -13,8 +13,10 @@
 //! - **Sent twice is normal**: after a kill the forwarder sends the last records again. They count once, by their event's id,
 //!   which always meets the same partition. So the number of partitions is fixed, and checked.
 //! - **Kafka away is normal**: the spool grows. Only a full spool refuses requests.
-//! - **What brokers never take** (too large for the topic) is passed over, counted and named in the dead-letter topic.
+//! - **What brokers never take** (too large for the topic) is passed over, counted and named in the dead-letter topic; so is what a
+//!   worker cannot count, which the lake keeps a line of besides.
 
+mod aside;
 mod forward;
 mod note;
 mod read;

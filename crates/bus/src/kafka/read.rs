@@ -3,7 +3,8 @@
 //! A thread asks the client for records and puts them aside until the worker takes them. When the group gives partitions, nothing
 //! is read before the worker has said from where; when it takes them, what was put aside goes.
 
-use super::{KafkaSettings, TopicError};
+use super::aside::Aside;
+use super::{KafkaSettings, Note, TopicError};
 use crate::{Read, Record};
 use bytes::Bytes;
 use rdkafka::ClientContext;
@@ -33,6 +34,7 @@ pub struct TopicReader {
     client: Arc<BaseConsumer<Member>>,
     shared: Arc<Shared>,
     topic: String,
+    aside: Aside,
     /// The change of partitions that reading began with.
     began: u64,
     thread: Option<JoinHandle<()>>,
@@ -126,6 +128,7 @@ impl TopicReader {
             client,
             shared,
             topic: settings.topic.clone(),
+            aside: Aside::new(settings)?,
             began: 0,
             thread: Some(thread),
         })
@@ -274,6 +277,19 @@ impl TopicReader {
             }
         }
         state.bytes = state.bytes.saturating_sub(bytes);
+    }
+
+    /// The topic that is read.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Tells the dead-letter topic what cannot be counted, and waits until it is stored there.
+    ///
+    /// # Errors
+    /// When the brokers do not take it within ten seconds.
+    pub fn tell(&self, notes: &[Note]) -> Result<(), TopicError> {
+        self.aside.tell(notes)
     }
 
     /// Changes when there is something new.

@@ -1,0 +1,96 @@
+//! What a worker set aside, told to whoever reads the dead-letter topic.
+
+use super::{KafkaSettings, Note, TopicError};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig,
+};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// For the brokers to store the notes of a batch.
+const PATIENCE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_millis(10);
+
+/// Writes notes. The lake keeps the dead letters; these are for those who would rather listen than ask.
+pub(super) struct Aside {
+    producer: BaseProducer<Counted>,
+    topic: String,
+}
+
+impl Aside {
+    pub(super) fn new(settings: &KafkaSettings) -> Result<Self, TopicError> {
+        Ok(Self {
+            producer: settings
+                .producer()?
+                .create_with_context(Counted::default())?,
+            topic: settings.dead_letters.clone(),
+        })
+    }
+
+    /// Sends, and waits until all are stored.
+    pub(super) fn tell(&self, notes: &[Note]) -> Result<(), TopicError> {
+        let stored = &self.producer.context().stored;
+        let before = stored.load(Ordering::Relaxed);
+        for note in notes {
+            self.send(note)?;
+        }
+        let done = self.producer.flush(PATIENCE);
+        if done.is_err() {
+            // They must not come later, and be counted with others.
+            self.producer
+                .purge(PurgeConfig::default().queue().inflight());
+            self.producer.poll(Duration::ZERO);
+        }
+        done?;
+        match stored.load(Ordering::Relaxed) - before == notes.len() as u64 {
+            true => Ok(()),
+            false => Err(KafkaError::MessageProduction(RDKafkaErrorCode::Fail).into()),
+        }
+    }
+
+    fn send(&self, note: &Note) -> Result<(), TopicError> {
+        let key = note.key();
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.topic)
+            .key(key.as_bytes())
+            .headers(note.headers());
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    self.producer.poll(IDLE);
+                }
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// How many the brokers have stored.
+#[derive(Default)]
+struct Counted {
+    stored: AtomicU64,
+}
+
+impl ClientContext for Counted {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        super::read::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka producer of dead letters");
+    }
+}
+
+impl ProducerContext for Counted {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if result.is_ok() {
+            self.stored.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
