@@ -293,7 +293,7 @@ async fn listed(stage: &Stage) -> Result<Vec<String>> {
                 .columns()
                 .iter()
                 .map(|column| array_value_to_string(column, row))
-                .collect::<Result<_, _>>()?;
+                .collect::<std::result::Result<_, _>>()?;
             let [reason, partition, offset, bytes] = &cells[..] else {
                 unreachable!("four columns are asked for");
             };
