@@ -453,6 +453,12 @@ async fn a_table_of_another_shape_is_named_and_made_anew() {
     server.remake(spec).await.unwrap();
     assert_eq!(stage.differences().await, [""; 0]);
 
+    // Users are not there in the engine as a library, but its parser is.
+    for sql in schema::analyst("tidemark") {
+        let tree = stage.engine.ask(&format!("EXPLAIN AST {sql}")).unwrap();
+        assert!(tree.contains("Query"), "{tree}");
+    }
+
     // Figures of histograms and sketches, by the formulas of the lake.
     let lake = stage.folder.lake.sql().await.unwrap();
     let ours = lake
@@ -520,6 +526,12 @@ async fn the_tables_in_schemas_are_those_of_the_rollups() {
                 .join("\n"),
         ),
     ]);
+    wanted.insert(
+        "analyst.sql".to_owned(),
+        schema::analyst("tidemark")
+            .map(|sql| format!("{sql};\n"))
+            .join("\n"),
+    );
     for spec in tidemark_rollup::table_specs(&pipelines).await.unwrap() {
         let mut sql = format!("{};\n", schema::table(&spec).trim_end());
         if let Some(view) = schema::view(&spec) {

@@ -147,7 +147,7 @@ struct Counters {
     rows: AtomicI64,
     days: AtomicU64,
     failures: AtomicU64,
-    /// When the warehouse last equalled the lake, in microseconds; 0 for not yet.
+    /// When the warehouse last equalled the lake, or this process began to follow, in microseconds; 0 where there is none.
     equal_us: AtomicI64,
 }
 
@@ -221,6 +221,9 @@ pub async fn keep(
     if !config.clickhouse.is_set() {
         return;
     }
+    // Behind since now, until it has all.
+    let now = chrono::Utc::now().timestamp_micros();
+    following.0.equal_us.store(now, Relaxed);
     let server = match Server::new(&config.clickhouse) {
         Ok(server) => server,
         Err(error) => {

@@ -128,6 +128,25 @@ pub fn functions() -> [&'static str; 3] {
     ]
 }
 
+/// Who may read and not more: a role, limits for it, and a quota. For an administrator to run once, who then grants the role:
+/// `CREATE USER ada IDENTIFIED BY '...' DEFAULT ROLE tidemark_analyst`.
+pub fn analyst(database: &str) -> [String; 4] {
+    let name = "tidemark_analyst";
+    [
+        format!("CREATE ROLE IF NOT EXISTS {name}"),
+        format!("GRANT SELECT ON {}.* TO {name}", quoted(database)),
+        // A query that runs away ends, and says by which limit.
+        format!(
+            "CREATE SETTINGS PROFILE IF NOT EXISTS {name} SETTINGS\n    readonly = 1,\n    max_execution_time = 60,\n    \
+             max_memory_usage = 4000000000,\n    max_result_rows = 1000000,\n    max_result_bytes = 1000000000,\n    \
+             result_overflow_mode = 'throw',\n    max_concurrent_queries_for_user = 4\nTO {name}"
+        ),
+        format!(
+            "CREATE QUOTA IF NOT EXISTS {name} KEYED BY user_name FOR INTERVAL 1 hour\n    MAX queries = 2000, execution_time = 3600\nTO {name}"
+        ),
+    ]
+}
+
 fn merged(column: &str, how: MergeFn) -> String {
     match how {
         MergeFn::Sum => format!("sum({column})"),
