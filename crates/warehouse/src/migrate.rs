@@ -11,6 +11,11 @@ struct Column {
     r#type: String,
 }
 
+/// Whether two types are one: the server quotes names only where it must.
+fn is_same(found: &str, wanted: &str) -> bool {
+    found.replace('`', "") == wanted.replace('`', "")
+}
+
 impl Server {
     /// Makes the database, the tables and views that are not there yet, and columns of raw tables that are new; gives the names
     /// of what it made.
@@ -89,7 +94,7 @@ impl Server {
         let mut made = Vec::new();
         for (name, kind) in &wanted {
             match found.iter().find(|column| column.name == *name) {
-                Some(column) if column.r#type == *kind => {}
+                Some(column) if is_same(&column.r#type, kind) => {}
                 Some(column) => {
                     let detail = format!("column {name} is {}, not {kind}", column.r#type);
                     return Err(drift(detail));

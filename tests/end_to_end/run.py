@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""All parts as processes of their own: router, Kafka, two rollup workers, lake, ClickHouse, and an api over each of the two sinks.
+
+    python3 tests/end_to_end/run.py --tidemark target/release/tidemark [--requests 2000] [TRACE.csv ...]
+
+A worker is killed half-way. Sent are events of a made-up month (POST /v1/events, half of them twice), requests with OpenAI's SDK through
+the router to simulated providers, and traces in Azure's format. What the sinks should hold is worked out here from what was sent:
+how many, which ids, tokens, cost. Needs Java 17, Maven and Python with venv; prints what it compared, exit code 1 if anything differs.
+"""
+
+import argparse
+import csv
+import datetime
+import hashlib
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import uuid
+
+HERE = pathlib.Path(__file__).resolve().parent
+SERVICES = HERE.parent / "services"
+CACHE = pathlib.Path.home() / ".cache/tidemark"
+ROUTER, WORKERS, API_LAKE, API_CLICKHOUSE, SIM, KAFKA = 19480, (19481, 19482), 19483, 19484, 19490, 19392
+started = []
+
+
+def start(name, *command, ready=None):
+    """Starts a process; waits until its output matches `ready`."""
+    log = (work / f"{name}.log").open("a+")
+    at = log.seek(0, 2)
+    process = subprocess.Popen([str(part) for part in command], cwd=work, stdout=log, stderr=subprocess.STDOUT)
+    started.append(process)
+    deadline = time.time() + 90
+    while ready:
+        with (work / f"{name}.log").open() as text:
+            text.seek(at)
+            if found := re.search(ready, text.read()):
+                return process, found
+        if process.poll() is not None or time.time() > deadline:
+            sys.exit(f"{name} does not run: see {work}/{name}.log")
+        time.sleep(0.1)
+    return process, None
+
+
+def cpu(pid):
+    """Seconds of CPU that a process has used."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def size(folder):
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def tidemark(*arguments):
+    done = subprocess.run([binary, *map(str, arguments)], cwd=work, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"tidemark {' '.join(map(str, arguments))}: {done.stderr}")
+    return done.stdout
+
+
+def fetch(url, body=None, headers=None):
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers or {}), timeout=60) as answer:
+        return answer.read().decode()
+
+
+def python(folder, *packages):
+    """Python of a venv with what is asked for."""
+    venv = CACHE / folder
+    if not (venv / "bin/python").exists():
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    subprocess.run([venv / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages], check=True)
+    return venv / "bin/python"
+
+
+def events(count):
+    """Usage events whose requests, tokens and costs are known here."""
+    dice, now = random.Random(5), time.time()
+    for n in range(count):
+        at = datetime.datetime.fromtimestamp(now - dice.randrange(20 * 86_400), datetime.timezone.utc)
+        yield {
+            "event_id": str(uuid.UUID(int=dice.getrandbits(128))), "ts": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "request_id": f"made-{n}", "account_id": f"a{n % 50}", "app": f"https://app{n % 7}.example",
+            "model": ["openai/gpt-4o", "anthropic/claude-sonnet-4.5"][n % 2], "provider": ["openai", "anthropic"][n % 2],
+            "prompt_tokens": dice.randrange(1, 5000), "completion_tokens": dice.randrange(1, 900), "cost_nanousd": dice.randrange(1, 10**7),
+        }
+
+
+def main():
+    oracle = {"events": 0, "tokens": 0}
+    house, found = start("clickhouse", python("clickhouse", "-r", SERVICES / "clickhouse/requirements.txt"),
+                     SERVICES / "clickhouse/serve.py", work / "clickhouse", "--port", 0, ready=r"ready: (http://\S+)")
+    clickhouse = found.group(1)
+    start("kafka", SERVICES / "kafka/run", work / "kafka", "--port", KAFKA, ready="ready: ")
+    start("sim", binary, "sim", "--speed", "max", "--no-faults", "--listen", f"127.0.0.1:{SIM}", ready="# Simulated")
+    settings = (work / "sim.log").read_text() + f"""
+[kafka]
+brokers = "127.0.0.1:{KAFKA}"
+replication = 1
+partitions = 6
+
+[clickhouse]
+url = "{clickhouse}"
+"""
+    (work / "all.toml").write_text(settings)
+    common = ("--config", "all.toml")
+    key = tidemark("keys", "create", "--account", "acme", "--data-dir", "router", "--format", "text").strip()
+    gateway = tidemark("keys", "create", "--account", "elsewhere", "--gateway", "--data-dir", "router", "--format", "text").strip()
+    router, _ = start("router", binary, "router", *common, "--data-dir", "router", "--listen", f"127.0.0.1:{ROUTER}", ready="is up")
+    workers = [start(f"rollup-{port}", binary, "rollup", *common, "--data-dir", "lake", "--listen", f"127.0.0.1:{port}", ready="is up")[0]
+               for port in WORKERS]
+    start("api-lake", binary, "api", *common, "--data-dir", "lake", "--listen", f"127.0.0.1:{API_LAKE}", ready="is up")
+    (work / "clickhouse.toml").write_text('api_reads = "clickhouse"\n' + settings)
+    start("api-clickhouse", binary, "api", "--config", "clickhouse.toml", "--listen", f"127.0.0.1:{API_CLICKHOUSE}", ready="is up")
+
+    # Events with known ids, half of them twice.
+    made = list(events(options.events))
+    told = made + random.Random(6).sample(made, len(made) // 2)
+    for at in range(0, len(told), 500):
+        body = "\n".join(json.dumps(event) for event in told[at : at + 500]).encode()
+        fetch(f"http://127.0.0.1:{ROUTER}/v1/events", body,
+              {"authorization": f"Bearer {gateway}", "content-type": "application/x-ndjson"})
+        if at == 500 * (len(told) // 1000):
+            workers[0].kill()
+            print("killed a worker")
+    oracle["events"] += len(made)
+    oracle["tokens"] += sum(event["prompt_tokens"] + event["completion_tokens"] for event in made)
+
+    # Requests with the SDK: the tokens that it was told.
+    sdk = python("sdk/venv", "-r", HERE.parent / "sdk/requirements.txt")
+    spoken = subprocess.run([sdk, HERE / "speak.py", f"http://127.0.0.1:{ROUTER}/v1", key, str(options.requests)],
+                            check=True, capture_output=True, text=True)
+    spoken = json.loads(spoken.stdout)
+    oracle["events"] += spoken["requests"]
+    oracle["tokens"] += spoken["tokens"]
+
+    # Recorded traces: counted here from the file.
+    for trace in options.traces:
+        subprocess.run([binary, "replay", trace, "--format", "azure", "--to", f"http://127.0.0.1:{ROUTER}", "--shift-to", "now"],
+                       env={"TIDEMARK_API_KEY": gateway, "PATH": "/usr/bin"}, check=True, cwd=work, capture_output=True)
+        with open(trace, newline="") as rows:
+            for row in csv.DictReader(rows):
+                oracle["events"] += 1
+                oracle["tokens"] += int(row["ContextTokens"]) + int(row["GeneratedTokens"])
+
+    # Until both sinks stand still.
+    def lake(sql):
+        return json.loads(tidemark("sql", *common, "--data-dir", "lake", "--format", "json", sql))
+
+    def warehouse(sql):
+        return fetch(f"{clickhouse}/?database=tidemark", sql.encode()).strip()
+
+    count = "SELECT count(*) AS n FROM usage_events"
+    began = time.time()
+    while (lake(count)[0]["n"], warehouse(count)) != (oracle["events"], str(oracle["events"])):
+        if time.time() - began > 60:
+            break
+        time.sleep(1)
+    settled = time.time() - began
+
+    sums = "count(*) AS n, sum(prompt_tokens + completion_tokens) AS tokens, sum(cost_nanousd) AS cost"
+    inlake = lake(f"SELECT {sums} FROM usage_events")[0]
+    inhouse = [int(part) for part in warehouse(f"SELECT {sums} FROM usage_events").split("\t")]
+    digest = lambda ids: f"{len(ids)} {hashlib.sha256(chr(10).join(sorted(ids)).encode()).hexdigest()[:16]}"
+    plain = lambda text: text.replace("-", "").lower()
+    lake_ids = [plain(row["id"]) for row in lake("SELECT event_id AS id FROM usage_events")]
+    house_ids = [plain(line) for line in warehouse("SELECT event_id FROM usage_events").splitlines()]
+    ours = "SELECT request_id AS id, cost_nanousd AS cost FROM usage_events WHERE request_id LIKE 'made-%'"
+    lake_ours = lake(ours)
+    house_ours = [line.split("\t") for line in warehouse(ours).splitlines()]
+    checks = [
+        ("events", oracle["events"], inlake["n"], inhouse[0]),
+        ("tokens", oracle["tokens"], inlake["tokens"], inhouse[1]),
+        ("ids, each once", digest(set(lake_ids)), digest(lake_ids), digest(house_ids)),
+        ("requests of events made here", digest([event["request_id"] for event in made]),
+         digest([row["id"] for row in lake_ours]), digest([row[0] for row in house_ours])),
+        ("their cost", sum(event["cost_nanousd"] for event in made),
+         sum(row["cost"] for row in lake_ours), sum(int(row[1]) for row in house_ours)),
+        ("cost of all (both sinks)", inlake["cost"], inlake["cost"], inhouse[2]),
+    ]
+    # Rankings over the lake and over ClickHouse, from two processes.
+    for board in ("models", "providers", "authors", "apps"):
+        for period in ("day", "month", "all"):
+            answers = []
+            for port in (API_LAKE, API_CLICKHOUSE):
+                answer = json.loads(fetch(f"http://127.0.0.1:{port}/api/v1/rankings/{board}?period={period}"))
+                answers.append(json.dumps(answer["data"], sort_keys=True))
+            checks.append((f"ranking {board} {period}", len(answers[0]), hashlib.sha256(answers[0].encode()).hexdigest()[:16],
+                           hashlib.sha256(answers[1].encode()).hexdigest()[:16]))
+    wrong = 0
+    for name, wanted, here, there in checks:
+        same = here == there and (name.startswith("ranking") or wanted == here)
+        wrong += not same
+        print(f"{'ok   ' if same else 'WRONG'} {name:30} sent {wanted}  lake {here}  clickhouse {there}")
+    # What it took; bytes are as they lie on the disk, before compaction has put the small files of a minute together.
+    kept = int(warehouse("SELECT sum(bytes_on_disk) FROM system.parts WHERE database = 'tidemark' AND active"))
+    topic = sum(size(folder) for folder in (work / "kafka/broker-1/data").glob("tidemark.usage-*"))
+    processes = {"router": router.pid, "worker that stayed": workers[1].pid, "clickhouse": house.pid,
+                 "kafka": int((work / "kafka/broker-1/pid").read_text())}
+    took = ", ".join(f"{name} {cpu(pid):.1f}" for name, pid in processes.items())
+    each = lambda size: f"{size / oracle['events']:.0f}"
+    print(f"bytes an event: Kafka {each(topic)}, lake {each(size(work / 'lake/lake'))}, ClickHouse {each(kept)}; CPU seconds: {took}")
+    print(f"both sinks complete {settled:.1f} s after the last event")
+    proof = subprocess.run([binary, "lake", "verify", *common, "--data-dir", "lake"], cwd=work, capture_output=True, text=True)
+    print(proof.stdout.strip() or proof.stderr.strip())
+    return 1 if wrong or proof.returncode else 0
+
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--tidemark", required=True)
+parser.add_argument("--requests", type=int, default=500, help="with the SDK")
+parser.add_argument("--events", type=int, default=20_000)
+parser.add_argument("--keep", action="store_true", help="leave the folder of logs and data")
+parser.add_argument("traces", nargs="*", help="in Azure's format")
+options = parser.parse_args()
+options.traces = [str(pathlib.Path(trace).resolve()) for trace in options.traces]
+binary = str(pathlib.Path(options.tidemark).resolve())
+work = pathlib.Path(tempfile.mkdtemp(prefix="tidemark-end-to-end-"))
+try:
+    code = main()
+finally:
+    for process in reversed(started):
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    for process in started:
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    if options.keep:
+        print(f"kept: {work}")
+    else:
+        shutil.rmtree(work, ignore_errors=True)
+sys.exit(code)
