@@ -2,7 +2,7 @@
 //!
 //! Case and the form of apostrophes do not matter, contractions are spelled out ("can't" is "can not"), and of each word only
 //! the first letters count, which does for a stem in most languages. Chinese, Japanese and Korean are read by the character.
-//! Signs that build a sentence are words of their own. A quotation becomes `"`, code "```" or "`", a number `0`: what they
+//! Signs that build a sentence are words of their own. A quotation becomes `"`, code three backticks or one, a number `0`: what they
 //! hold is not the model speaking.
 
 use super::hash;
