@@ -39,6 +39,7 @@ async fn run(args: &[String]) -> Result {
     let settings = KafkaSettings {
         brokers: brokers.clone(),
         topic: topic.clone(),
+        dead_letters: format!("{topic}.dead"),
         group: format!("{topic}.workers"),
         partitions: partitions.parse()?,
         session_timeout_ms: 6_000,

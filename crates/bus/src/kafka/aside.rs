@@ -8,16 +8,20 @@ use rdkafka::producer::{
     BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// For the brokers to store the notes of a batch.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// After a failure, before it is tried again: a topic that is not there must not hold up every batch.
+const AGAIN: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_millis(10);
 
 /// Writes notes. The lake keeps the dead letters; these are for those who would rather listen than ask.
 pub(super) struct Aside {
     producer: BaseProducer<Counted>,
     topic: String,
+    failed: Mutex<Option<Instant>>,
 }
 
 impl Aside {
@@ -27,11 +31,22 @@ impl Aside {
                 .producer()?
                 .create_with_context(Counted::default())?,
             topic: settings.dead_letters.clone(),
+            failed: Mutex::default(),
         })
     }
 
-    /// Sends, and waits until all are stored.
+    /// Sends, and waits until all are stored. For a minute after a failure nothing is sent.
     pub(super) fn tell(&self, notes: &[Note]) -> Result<(), TopicError> {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_some_and(|at| at.elapsed() < AGAIN) {
+            return Err(KafkaError::MessageProduction(RDKafkaErrorCode::Fail).into());
+        }
+        let done = self.send_all(notes);
+        *failed = done.is_err().then(Instant::now);
+        done
+    }
+
+    fn send_all(&self, notes: &[Note]) -> Result<(), TopicError> {
         let stored = &self.producer.context().stored;
         let before = stored.load(Ordering::Relaxed);
         for note in notes {
