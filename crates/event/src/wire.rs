@@ -22,7 +22,8 @@ pub const WIRE_SCHEMA: &str = include_str!("../../../schemas/usage_event.avsc");
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
 const MAGIC: [u8; 2] = [0xC3, 0x01];
-const PREFIX: usize = 10;
+/// Bytes before the datum.
+pub const PREFIX: usize = 10;
 const REFUSAL_MAGIC: &[u8] = b"TMRJ";
 
 /// The schema could not be used.
@@ -104,10 +105,7 @@ impl Writer {
     /// # Errors
     /// When the built-in schema cannot be read, which a test rules out.
     pub fn new() -> Result<Self, SchemaError> {
-        let fingerprint = fingerprint_of("usage_event", WIRE_SCHEMA)?;
-        let mut prefix = [0; PREFIX];
-        prefix[..2].copy_from_slice(&MAGIC);
-        prefix[2..].copy_from_slice(&fingerprint.to_le_bytes());
+        let prefix = mark("usage_event", WIRE_SCHEMA)?;
         Ok(Self { prefix })
     }
 
@@ -142,6 +140,17 @@ pub fn schema_named(message: &[u8]) -> Option<String> {
 /// When `json` is no Avro schema; `name` is for the error.
 pub fn fingerprint(name: &str, json: &str) -> Result<String, SchemaError> {
     fingerprint_of(name, json).map(|value| format!("{value:016x}"))
+}
+
+/// What messages of a schema begin with.
+///
+/// # Errors
+/// As [`fingerprint`].
+pub fn mark(name: &str, json: &str) -> Result<[u8; PREFIX], SchemaError> {
+    let mut mark = [0; PREFIX];
+    mark[..2].copy_from_slice(&MAGIC);
+    mark[2..].copy_from_slice(&fingerprint_of(name, json)?.to_le_bytes());
+    Ok(mark)
 }
 
 fn fingerprint_of(name: &str, json: &str) -> Result<u64, SchemaError> {
@@ -186,33 +195,46 @@ impl Reader {
     /// # Errors
     /// When one of them is no Avro schema or cannot be resolved against the current one.
     pub fn new(older_or_newer: &[(String, String)]) -> Result<Self, SchemaError> {
-        let mut known = vec![(
-            fingerprint_of("usage_event", WIRE_SCHEMA)?,
-            "usage_event".to_owned(),
-            WIRE_SCHEMA.to_owned(),
-        )];
-        for (name, json) in older_or_newer {
-            let fingerprint = fingerprint_of(name, json)?;
-            if known.iter().all(|(of, _, _)| *of != fingerprint) {
-                known.push((fingerprint, name.clone(), json.clone()));
-            }
-        }
         let mut reader = Self {
             decoders: HashMap::new(),
             schema: SchemaRef::new(arrow::datatypes::Schema::empty()),
-            known,
+            known: Vec::new(),
         };
-        for index in 0..reader.known.len() {
-            let decoder = reader.build(index).map_err(|source| SchemaError {
-                name: reader.known[index].1.clone(),
-                source,
-            })?;
-            if index == 0 {
-                reader.schema = decoder.schema();
-            }
-            reader.decoders.insert(reader.known[index].0, decoder);
+        reader.learn("usage_event", WIRE_SCHEMA)?;
+        for (name, json) in older_or_newer {
+            reader.learn(name, json)?;
         }
         Ok(reader)
+    }
+
+    /// Reads messages of one more schema from now on.
+    ///
+    /// # Errors
+    /// When `json` is no Avro schema or cannot be resolved against the current one; the reader is then as it was.
+    pub fn learn(&mut self, name: &str, json: &str) -> Result<(), SchemaError> {
+        let fingerprint = fingerprint_of(name, json)?;
+        if self.decoders.contains_key(&fingerprint) {
+            return Ok(());
+        }
+        let index = self.known.len();
+        self.known
+            .push((fingerprint, name.to_owned(), json.to_owned()));
+        match self.build(index) {
+            Ok(decoder) => {
+                if index == 0 {
+                    self.schema = decoder.schema();
+                }
+                self.decoders.insert(fingerprint, decoder);
+                Ok(())
+            }
+            Err(source) => {
+                self.known.pop();
+                Err(SchemaError {
+                    name: name.to_owned(),
+                    source,
+                })
+            }
+        }
     }
 
     /// The Arrow schema of every batch, derived from the wire schema.
