@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """All parts as processes of their own: router, Kafka, two rollup workers, lake, ClickHouse, and an api over each of the two sinks.
 
-    python3 tests/end_to_end/run.py --tidemark target/release/tidemark [--brokers 3] [TRACE.csv ...]
+    python3 tests/end_to_end/run.py --tidemark target/release/tidemark [--brokers 3] [--bucket] [TRACE.csv ...]
 
 A worker is killed half-way, and of three brokers one. Sent are events of a made-up month (POST /v1/events, half of them twice), requests with OpenAI's SDK through
 the router to simulated providers, and traces in Azure's format. What the sinks should hold is worked out here from what was sent:
-how many, which ids, tokens, cost. Needs Java 17, Maven and Python with venv; prints what it compared, exit code 1 if anything differs.
+how many, which ids, tokens, cost. Needs Java 17, Maven and Python with venv, for a bucket Go and curl; prints what it compared, exit code 1 if anything differs.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import uuid
 HERE = pathlib.Path(__file__).resolve().parent
 SERVICES = HERE.parent / "services"
 CACHE = pathlib.Path.home() / ".cache/tidemark"
-ROUTER, WORKERS, API_LAKE, API_CLICKHOUSE, SIM, KAFKA = 19480, (19481, 19482), 19483, 19484, 19490, 19392
+ROUTER, WORKERS, API_LAKE, API_CLICKHOUSE, SIM, KAFKA, STORE = 19480, (19481, 19482), 19483, 19484, 19490, 19392, 19500
 started = []
 
 
@@ -96,7 +96,7 @@ def events(count):
 
 
 def main():
-    oracle = {"events": 0, "tokens": 0}
+    oracle, birth = {"events": 0, "tokens": 0}, time.time()
     house, found = start("clickhouse", python("clickhouse", "-r", SERVICES / "clickhouse/requirements.txt"),
                      SERVICES / "clickhouse/serve.py", work / "clickhouse", "--port", 0, ready=r"ready: (http://\S+)")
     clickhouse = found.group(1)
@@ -110,6 +110,17 @@ partitions = 6
 
 [clickhouse]
 url = "{clickhouse}"
+"""
+    if options.bucket:
+        start("store", SERVICES / "minio/run", work / "store", "--port", STORE, ready="ready: ")
+        (work / "secret").write_text("tidemark-secret")
+        settings += f"""
+[lake]
+url = "s3://tidemark/lake"
+endpoint = "http://127.0.0.1:{STORE}"
+region = "us-east-1"
+access_key = "tidemark"
+secret_key_file = "{work}/secret"
 """
     (work / "all.toml").write_text(settings)
     common = ("--config", "all.toml")
@@ -217,7 +228,12 @@ url = "{clickhouse}"
                  "kafka": int((work / "kafka/broker-1/pid").read_text())}
     took = ", ".join(f"{name} {cpu(pid):.1f}" for name, pid in processes.items())
     each = lambda size: f"{size / oracle['events']:.0f}"
-    print(f"bytes an event: Kafka {each(topic)}, lake {each(size(work / 'lake/lake'))}, ClickHouse {each(kept)}; CPU seconds: {took}")
+    stored = size(work / "store/tidemark") if options.bucket else size(work / "lake/lake")
+    print(f"bytes an event: Kafka {each(topic)}, lake {each(stored)}, ClickHouse {each(kept)}; CPU seconds: {took}")
+    if options.bucket:
+        text = fetch(f"http://127.0.0.1:{STORE}/minio/v2/metrics/cluster")
+        asked = {kind: int(float(count)) for kind, count in re.findall(r'minio_s3_requests_total{api="(\w+)"[^}]*} (\S+)', text)}
+        print(f"requests to the store in {time.time() - birth:.0f} s: {', '.join(f'{kind} {count}' for kind, count in asked.items())}")
     print(f"both sinks complete {settled:.1f} s after the last event")
     proof = subprocess.run([binary, "lake", "verify", *common, "--data-dir", "lake"], cwd=work, capture_output=True, text=True)
     print(proof.stdout.strip() or proof.stderr.strip())
@@ -229,6 +245,7 @@ parser.add_argument("--tidemark", required=True)
 parser.add_argument("--requests", type=int, default=500, help="with the SDK")
 parser.add_argument("--events", type=int, default=20_000)
 parser.add_argument("--brokers", type=int, default=1, help="three take 1.2 GB")
+parser.add_argument("--bucket", action="store_true", help="the lake in MinIO")
 parser.add_argument("--keep", action="store_true", help="leave the folder of logs and data")
 parser.add_argument("traces", nargs="*", help="in Azure's format")
 options = parser.parse_args()

@@ -79,6 +79,16 @@ pub enum LakeError {
     /// The folder cannot be used.
     #[error("the lake folder cannot be used: {0}")]
     Folder(#[source] std::io::Error),
+    /// The bucket cannot be used.
+    #[error(
+        "the lake's bucket {url} cannot be used: {why}; check [lake] in tidemark.toml, and the keys in the environment"
+    )]
+    Bucket {
+        /// Its address.
+        url: String,
+        /// What is wrong.
+        why: String,
+    },
     /// Delta failed.
     #[error("table {table}: {source}")]
     Delta {

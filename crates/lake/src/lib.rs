@@ -1,4 +1,4 @@
-//! The lake: Delta tables on plain Parquet, the truth that everything else can be rebuilt from.
+//! The lake: Delta tables on plain Parquet, in a folder or a bucket, the truth that everything else can be rebuilt from.
 //!
 //! A commit of a [`Table`] holds rows and the journal offsets they came from, so that a crash at any
 //! step neither loses nor doubles a row. [`Lake`] opens the tables, `maintain` keeps them small and
@@ -12,6 +12,7 @@ mod files;
 mod hot;
 mod maintain;
 mod merge;
+mod place;
 mod scan;
 pub mod sketch;
 mod spec;
@@ -25,12 +26,12 @@ pub use files::{DataFile, conform, date_text};
 pub use hot::{Held, Hot, Part, Shape};
 pub use maintain::{Upkeep, UpkeepReport};
 pub use merge::merged;
+pub use place::{Bucket, BucketAddress, Place};
 pub use spec::{DEAD_LETTERS, EVENTS, INTAKE, Merge, MergeFn, TableSpec, stored_type, timestamp};
 pub use table::{Log, Offsets, Table, TableView, Written};
 
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 /// All tables of one data folder.
@@ -40,17 +41,21 @@ pub struct Lake {
 }
 
 impl Lake {
-    /// Opens the lake in `root`, making the folder and the tables that are not there yet.
+    /// Opens the lake in a place, making the folder and the tables that are not there yet.
     ///
     /// # Errors
-    /// When the folder cannot be used or belongs to another version of Tidemark.
-    pub async fn open(root: &Path, specs: Vec<TableSpec>, log: &Log) -> Result<Self, LakeError> {
-        std::fs::create_dir_all(root).map_err(LakeError::Folder)?;
+    /// When the place cannot be used or belongs to another version of Tidemark.
+    pub async fn open(
+        place: impl Into<Place>,
+        specs: Vec<TableSpec>,
+        log: &Log,
+    ) -> Result<Self, LakeError> {
+        let place = place.into();
         let mut tables = BTreeMap::new();
         for spec in specs {
             tables.insert(
                 spec.name.clone(),
-                Arc::new(Table::open(root, spec, log).await?),
+                Arc::new(Table::open(&place, spec, log).await?),
             );
         }
         Ok(Self {

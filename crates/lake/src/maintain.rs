@@ -188,7 +188,7 @@ impl Table {
         old: &[DataFile],
         memory: usize,
     ) -> Result<(DataFile, Add), LakeError> {
-        let context = bounded(memory, self.root())?;
+        let context = bounded(memory, self.root().scratch())?;
         let rows = self.scan(&context, old).await?;
         let rows = match &self.spec().merge {
             Merge::Keep => rows,
@@ -306,6 +306,7 @@ fn is_short_of_memory(error: &DataFusionError) -> bool {
 /// A context whose queries hold at most about `memory` bytes; what is more goes to temporary files below `folder`. They stand
 /// on the lake's disk, for the system's folder is often memory, and vacuum takes what a kill leaves of them.
 fn bounded(memory: usize, folder: &Path) -> Result<SessionContext, LakeError> {
+    std::fs::create_dir_all(folder).map_err(LakeError::Folder)?;
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(memory)))
         .with_temp_file_path(folder)

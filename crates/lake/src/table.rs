@@ -3,13 +3,14 @@
 use crate::columns;
 use crate::error::LakeError;
 use crate::files::{self, DataFile};
+use crate::place::{Place, Root};
 use crate::spec::TableSpec;
 use crate::writer::FileWriter;
 use arrow::array::RecordBatch;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, Add, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
-use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use deltalake::{DeltaTable, DeltaTableError};
 use fail::fail_point;
 use object_store::ObjectStore;
 use std::collections::BTreeMap;
@@ -62,7 +63,7 @@ const CHECKPOINT_EVERY: u64 = 100;
 pub struct Table {
     spec: TableSpec,
     log: Log,
-    root: PathBuf,
+    root: Root,
     delta: Mutex<DeltaTable>,
     view: RwLock<TableView>,
     /// Files whose bytes may still be only in the page cache.
@@ -85,21 +86,14 @@ pub struct TableView {
 }
 
 impl Table {
-    /// Opens the table under `root`, making it if it is not there. A table of facts that an earlier version made gets
+    /// Opens the table in `place`, making it if it is not there. A table of facts that an earlier version made gets
     /// the columns that are new since.
     ///
     /// # Errors
-    /// When the folder cannot be used or holds a table with other columns.
-    pub async fn open(root: &Path, mut spec: TableSpec, log: &Log) -> Result<Self, LakeError> {
-        let path = root.join(&spec.name);
-        std::fs::create_dir_all(&path).map_err(LakeError::Folder)?;
-        let path = path.canonicalize().map_err(LakeError::Folder)?;
+    /// When the place cannot be used or holds a table with other columns.
+    pub async fn open(place: &Place, mut spec: TableSpec, log: &Log) -> Result<Self, LakeError> {
         let fail = |source| LakeError::delta(&spec.name, source);
-        let url = deltalake::ensure_table_uri(path.to_string_lossy()).map_err(fail)?;
-        let mut delta = DeltaTableBuilder::from_url(url)
-            .map_err(fail)?
-            .build()
-            .map_err(fail)?;
+        let (mut delta, root) = place.table(&spec.name)?;
         let made = match delta.verify_deltatable_existence().await.map_err(fail)? {
             true => None,
             false => match columns::create(delta.clone(), &spec).await {
@@ -117,7 +111,7 @@ impl Table {
             }
         };
         let table = Self {
-            root: path,
+            root,
             log: log.clone(),
             delta: Mutex::new(delta),
             view: RwLock::default(),
@@ -136,8 +130,8 @@ impl Table {
         &self.spec
     }
 
-    /// Its folder.
-    pub(crate) fn root(&self) -> &Path {
+    /// Where it is.
+    pub(crate) fn root(&self) -> &Root {
         &self.root
     }
 
@@ -397,10 +391,10 @@ impl Table {
                 last_updated: None,
             })
             .collect();
-        let mut touched: Vec<PathBuf> = actions
+        let mut touched: Vec<String> = actions
             .iter()
             .filter_map(|action| match action {
-                Action::Add(add) => Some(self.root.join(&add.path)),
+                Action::Add(add) => Some(add.path.clone()),
                 _ => None,
             })
             .collect();
@@ -429,21 +423,15 @@ impl Table {
                 .extend(offsets.iter().map(|(partition, next)| (*partition, *next)));
         }
         self.set_view(view);
-        touched.push(
-            self.root
-                .join("_delta_log")
-                .join(format!("{version:020}.json")),
-        );
-        self.unsynced().extend(touched);
+        touched.push(format!("_delta_log/{version:020}.json"));
+        self.distrust(touched);
         if version > 0 && version % CHECKPOINT_EVERY == 0 {
             // The rows are in: a checkpoint only makes the next opening quicker, and the next one is as good.
             match deltalake::checkpoints::create_checkpoint(delta, None).await {
-                Ok(()) => {
-                    let log = self.root.join("_delta_log");
-                    let checkpoint = log.join(format!("{version:020}.checkpoint.parquet"));
-                    self.unsynced()
-                        .extend([checkpoint, log.join("_last_checkpoint")]);
-                }
+                Ok(()) => self.distrust(vec![
+                    format!("_delta_log/{version:020}.checkpoint.parquet"),
+                    "_delta_log/_last_checkpoint".to_owned(),
+                ]),
                 Err(error) => {
                     tracing::warn!(table = self.spec.name, version, %error, "no checkpoint could be written");
                 }
@@ -481,9 +469,12 @@ impl Table {
     /// # Errors
     /// When a file cannot be synced. Its journal entries must then stay.
     pub fn make_durable(&self) -> Result<(), LakeError> {
+        let Some(root) = self.root.folder() else {
+            return Ok(());
+        };
         let files = std::mem::take(&mut *self.unsynced());
         let mut folders: Vec<&Path> = files.iter().filter_map(|file| file.parent()).collect();
-        folders.push(&self.root);
+        folders.push(root);
         folders.sort_unstable();
         folders.dedup();
         for path in files.iter().map(PathBuf::as_path).chain(folders) {
@@ -506,15 +497,26 @@ impl Table {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// What has been written to these paths may be in the page cache only.
+    fn distrust(&self, paths: Vec<String>) {
+        if let Some(root) = self.root.folder() {
+            self.unsynced()
+                .extend(paths.iter().map(|path| root.join(path)));
+        }
+    }
+
     /// What a killed predecessor committed may be in the page cache only: it counts as unsynced.
     fn distrust_page_cache(&self) {
+        let Some(root) = self.root.folder() else {
+            return;
+        };
         let mut files: Vec<PathBuf> = self
             .view()
             .files
             .iter()
-            .map(|file| self.root.join(&file.path))
+            .map(|file| root.join(&file.path))
             .collect();
-        if let Ok(log) = std::fs::read_dir(self.root.join("_delta_log")) {
+        if let Ok(log) = std::fs::read_dir(root.join("_delta_log")) {
             files.extend(
                 log.flatten()
                     .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))

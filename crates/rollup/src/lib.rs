@@ -18,9 +18,8 @@ pub use pipeline::Pipeline;
 pub use verify::{Difference, verify};
 pub use worker::{Tally, Worker, WorkerOptions};
 
-use std::path::Path;
 use tidemark_event::wire::Reader;
-use tidemark_lake::{EVENTS, Lake, Log, TableSpec};
+use tidemark_lake::{EVENTS, Lake, Log, Place, TableSpec};
 
 /// Every table that the pipelines write: the raw events, one per rollup, dead letters and the ledger.
 ///
@@ -41,10 +40,13 @@ pub async fn table_specs(pipelines: &[Pipeline]) -> Result<Vec<TableSpec>, Rollu
 ///
 /// # Errors
 /// When a rollup does not plan, or the folder cannot be used.
-pub async fn open_lake(root: &Path, log: &Log) -> Result<(Lake, Vec<Pipeline>), RollupError> {
+pub async fn open_lake(
+    place: impl Into<Place>,
+    log: &Log,
+) -> Result<(Lake, Vec<Pipeline>), RollupError> {
     let events = TableSpec::events(&Reader::new(&[])?.schema());
     let pipelines = Pipeline::built_in(&events.schema).await?;
-    let lake = Lake::open(root, table_specs(&pipelines).await?, log).await?;
+    let lake = Lake::open(place, table_specs(&pipelines).await?, log).await?;
     // In a lake of an earlier version, columns that came later may be null.
     let stored = &lake.table(EVENTS)?.spec().schema;
     let pipelines = match *stored == events.schema {
