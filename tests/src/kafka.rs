@@ -1,10 +1,11 @@
 //! A real Kafka broker of the tests' own, and rollup workers that can be killed, frozen and sent away.
 
 use crate::Result;
+use crate::process::{service, signal};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use std::io::{BufRead as _, BufReader};
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use tidemark_bus::kafka::KafkaSettings;
 
 const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/services/kafka/run");
+const REGISTRY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/services/registry/run");
 
 /// Whether the tests with Kafka are to run: they need Java and Maven. With `KAFKA_TESTS=required` they must.
 pub fn is_wanted() -> bool {
@@ -27,32 +29,11 @@ pub fn is_wanted() -> bool {
         || (there("java") && there("mvn"))
 }
 
-/// Sends a signal.
-pub fn signal(pid: u32, name: &str) -> Result {
-    let status = Command::new("kill")
-        .args([&format!("-{name}"), &pid.to_string()])
-        .status()?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(format!("kill -{name} {pid}: {status}").into()),
-    }
-}
-
 /// Runs the script until the broker answers.
 fn run(dir: &Path, port: u16) -> Result<Child> {
-    let mut script = Command::new(RUN)
-        .arg(dir)
-        .args(["--port", &port.to_string()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let out = script.stdout.take().ok_or("no stdout")?;
-    for line in BufReader::new(out).lines() {
-        if line?.contains("ready: ") {
-            return Ok(script);
-        }
-    }
-    Err(format!("no broker: {}; it needs Java 17 and Maven", script.wait()?).into())
+    let mut script = Command::new(RUN);
+    script.arg(dir).args(["--port", &port.to_string()]);
+    Ok(service(&mut script)?.0)
 }
 
 /// One broker, with its data in a folder: Apache Kafka in KRaft mode, as `tests/services/kafka/run` starts it.
@@ -91,24 +72,10 @@ impl Broker {
         Ok(pid.trim().parse()?)
     }
 
-    /// The headers of all records of a topic of one partition, as `name:value,name:value`, with the client library alone.
+    /// The headers of all records of a topic of one partition, as `name:value,name:value`.
     pub fn headers(&self, topic: &str) -> Result<Vec<String>> {
-        let client: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", format!("127.0.0.1:{}", self.port))
-            .set("group.id", "headers")
-            .create()?;
-        let mut from = TopicPartitionList::new();
-        from.add_partition_offset(topic, 0, Offset::Beginning)?;
-        client.assign(&from)?;
-        let (_, end) = client.fetch_watermarks(topic, 0, Duration::from_secs(10))?;
         let mut all = Vec::new();
-        let mut next = 0;
-        while next < end {
-            let Some(record) = client.poll(Duration::from_secs(10)) else {
-                return Err(format!("{topic} ends at {end}, and {next} is not given").into());
-            };
-            let record = record?;
-            next = record.offset() + 1;
+        for record in self.records(topic, 0)? {
             let headers = record.headers().ok_or("a record without headers")?;
             let texts = headers.iter().map(|header| {
                 let value = String::from_utf8_lossy(header.value.unwrap_or_default());
@@ -117,6 +84,41 @@ impl Broker {
             all.push(texts.collect::<Vec<_>>().join(","));
         }
         Ok(all)
+    }
+
+    /// All records of a partition, with the client library alone.
+    fn records(&self, topic: &str, partition: i32) -> Result<Vec<OwnedMessage>> {
+        let client: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", format!("127.0.0.1:{}", self.port))
+            .set("group.id", "looking")
+            .create()?;
+        let mut from = TopicPartitionList::new();
+        from.add_partition_offset(topic, partition, Offset::Beginning)?;
+        client.assign(&from)?;
+        let (_, end) = client.fetch_watermarks(topic, partition, Duration::from_secs(10))?;
+        let mut all = Vec::new();
+        let mut next = 0;
+        while next < end {
+            let Some(record) = client.poll(Duration::from_secs(10)) else {
+                return Err(format!("{topic} ends at {end}, and {next} is not given").into());
+            };
+            let record = record?.detach();
+            next = record.offset() + 1;
+            all.push(record);
+        }
+        Ok(all)
+    }
+
+    /// How many messages of a topic begin with each byte, with the client library alone.
+    pub fn first_bytes(&self, settings: &KafkaSettings) -> Result<BTreeMap<u8, usize>> {
+        let mut found = BTreeMap::new();
+        for partition in 0..settings.partitions {
+            for record in self.records(&settings.topic, partition as i32)? {
+                let first = record.payload().and_then(|payload| payload.first());
+                *found.entry(*first.ok_or("an empty message")?).or_default() += 1;
+            }
+        }
+        Ok(found)
     }
 
     /// Lets it do nothing for a while.
@@ -150,6 +152,41 @@ impl Drop for Broker {
     }
 }
 
+/// A schema registry: Apicurio, as `tests/services/registry/run` starts it.
+pub struct Registry {
+    script: Child,
+    /// Where it answers.
+    pub url: String,
+    pid: u32,
+}
+
+impl Registry {
+    /// Starts it on a port of its own, with no schemas.
+    pub fn start() -> Result<Self> {
+        let mut script = Command::new(REGISTRY);
+        script.args(["--port", &free_port()?.to_string()]);
+        let (script, ready) = service(&mut script)?;
+        let (url, pid) = ready.split_once(' ').ok_or("no process id")?;
+        Ok(Self {
+            script,
+            url: url.to_owned(),
+            pid: pid.parse()?,
+        })
+    }
+
+    /// Lets it answer nobody, or everybody again.
+    pub fn freeze(&self, frozen: bool) -> Result {
+        signal(self.pid, if frozen { "STOP" } else { "CONT" })
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        signal(self.script.id(), "TERM").ok();
+        self.script.wait().ok();
+    }
+}
+
 /// A port that nobody has now, with the one above it: the broker's and the controller's.
 pub fn free_port() -> Result<u16> {
     for _ in 0..100 {
@@ -171,18 +208,21 @@ pub struct WorkerProcess {
 }
 
 impl WorkerProcess {
-    /// Starts one; `failpoints` may say where it dies.
+    /// Starts one; its lake is below `dir` or in the bucket at an endpoint. `failpoints` may say where it dies.
     pub fn start(
         program: &Path,
         dir: &Path,
         settings: &KafkaSettings,
+        bucket: Option<&str>,
         failpoints: &str,
     ) -> Result<Self> {
         let mut child = Command::new(program)
             .arg(dir)
             .args([&settings.brokers, &settings.topic])
             .arg(settings.partitions.to_string())
+            .args(bucket)
             .env("FAILPOINTS", failpoints)
+            .env("TIDEMARK_TEST_REGISTRY", &settings.registry.url)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()?;

@@ -1,6 +1,7 @@
 //! The ClickHouse engine behind its HTTP interface, a door in front of it that can be slammed, and followers that can be killed.
 
-use crate::{Result, kafka::signal};
+use crate::Result;
+use crate::process::{self, cache, has_python, signal};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -13,43 +14,13 @@ const SERVICE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/services/clickhouse"
 
 /// Whether the tests with ClickHouse are to run: they need Python with `venv`. With `CLICKHOUSE_TESTS=required` they must.
 pub fn is_wanted() -> bool {
-    let there = Command::new("python3")
-        .args(["-c", "import venv, ensurepip"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    there || std::env::var("CLICKHOUSE_TESTS").is_ok_and(|asked| asked == "required")
+    has_python() || std::env::var("CLICKHOUSE_TESTS").is_ok_and(|asked| asked == "required")
 }
 
-/// The engine's Python, installed once into `~/.cache/tidemark/clickhouse`.
+/// The engine's Python.
 fn python() -> Result<PathBuf> {
-    let home = std::env::var_os("HOME").map_or_else(std::env::temp_dir, PathBuf::from);
-    let venv = home.join(".cache/tidemark/clickhouse");
-    std::fs::create_dir_all(&venv)?;
-    // Tests of several processes may come first at once.
-    let lock = std::fs::File::create(venv.join("install.lock"))?;
-    lock.lock()?;
-    let python = venv.join("bin/python");
-    let ran = |command: &mut Command| -> Result {
-        let output = command.output()?;
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned().into()),
-        }
-    };
-    if !python.exists() {
-        ran(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    }
-    let wanted = Path::new(SERVICE).join("requirements.txt");
-    let arguments = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "-r",
-    ];
-    ran(Command::new(&python).args(arguments).arg(wanted))?;
-    Ok(python)
+    let requirements = Path::new(SERVICE).join("requirements.txt");
+    process::python(&cache("clickhouse")?, &requirements)
 }
 
 /// The engine, with its data in a folder, on a port of its own.

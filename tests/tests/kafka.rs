@@ -10,6 +10,7 @@
 
 use arrow::util::display::array_value_to_string;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -17,10 +18,12 @@ use std::time::{Duration, Instant};
 use tidemark_bus::kafka::{Forwarder, KafkaSettings, ends, prepare};
 use tidemark_bus::{Journal, JournalOptions};
 use tidemark_event::wire::{self, WIRE_SCHEMA, fingerprint};
-use tidemark_lake::Log;
-use tidemark_rollup::open_lake;
+use tidemark_lake::{EVENTS, Lake, Log, Place};
+use tidemark_rollup::{Pipeline, open_lake};
+use tidemark_tests::bucket::{self, Store, place};
 use tidemark_tests::check::{Book, check_lake};
-use tidemark_tests::kafka::{Broker, WorkerProcess, free_port, is_wanted};
+use tidemark_tests::kafka::{Broker, Registry, WorkerProcess, free_port, is_wanted};
+use tidemark_tests::process::{cache, has_python, python};
 use tidemark_tests::{Dice, Result, size, traffic};
 
 const PARTITIONS: u32 = 6;
@@ -59,6 +62,8 @@ struct Stage {
     dir: tempfile::TempDir,
     broker: Broker,
     settings: KafkaSettings,
+    /// Where the lake is, if not in the folder.
+    store: Option<Store>,
     /// The last to go.
     _turn: MutexGuard<'static, ()>,
 }
@@ -74,16 +79,43 @@ impl Stage {
             dir,
             broker,
             settings,
+            store: None,
             _turn: turn,
         })
     }
 
-    fn lake(&self) -> PathBuf {
+    /// The same, with the lake in a bucket.
+    fn set_with_bucket(topic: &str) -> Result<Self> {
+        let mut stage = Self::set(topic)?;
+        stage.store = Some(Store::start(&stage.dir.path().join("store"))?);
+        Ok(stage)
+    }
+
+    fn bucket(&self) -> Option<&str> {
+        self.store.as_ref().map(|store| store.endpoint.as_str())
+    }
+
+    /// The folder of all workers.
+    fn folder(&self) -> PathBuf {
         self.dir.path().join("workers")
     }
 
+    async fn open(&self) -> Result<(Lake, Vec<Pipeline>)> {
+        let place = match self.bucket() {
+            Some(endpoint) => place(
+                endpoint,
+                &self.settings.topic,
+                &self.dir.path().join("scratch"),
+            )?,
+            None => Place::from(&self.folder().join("lake")),
+        };
+        let log = Log::topic(&self.settings.topic, PARTITIONS);
+        Ok(open_lake(place, &log).await?)
+    }
+
     fn worker(&self, failpoints: &str) -> Result<WorkerProcess> {
-        WorkerProcess::start(worker_program(), &self.lake(), &self.settings, failpoints)
+        let (program, folder) = (worker_program(), self.folder());
+        WorkerProcess::start(program, &folder, &self.settings, self.bucket(), failpoints)
     }
 
     fn spool(&self) -> Result<Journal> {
@@ -97,11 +129,9 @@ impl Stage {
 
     fn forward(&self, spool: &Journal) -> Result<Forwarder> {
         let file = self.dir.path().join("forwarded");
-        Ok(Forwarder::start(
-            spool.clone(),
-            &file,
-            self.settings.clone(),
-        )?)
+        let settings = self.settings.clone();
+        let started = Forwarder::start(spool.clone(), &file, settings);
+        Ok(runtime().block_on(started)?)
     }
 
     /// Waits until the lake holds all that the topic does, and checks every number of it.
@@ -109,8 +139,7 @@ impl Stage {
         let began = Instant::now();
         let ends = ends(&self.settings)?;
         let runtime = runtime();
-        let log = Log::topic(&self.settings.topic, PARTITIONS);
-        let (lake, pipelines) = runtime.block_on(open_lake(&self.lake().join("lake"), &log))?;
+        let (lake, pipelines) = runtime.block_on(self.open())?;
         loop {
             runtime.block_on(lake.reload())?;
             let committed: Vec<u64> = lake.resume_from(PARTITIONS).into_values().collect();
@@ -188,7 +217,20 @@ fn workers_come_and_go_sleep_and_die() {
         eprintln!("left out: Java or Maven is missing");
         return;
     }
-    let stage = Stage::set("come-and-go").unwrap();
+    come_and_go(&Stage::set("come-and-go").unwrap());
+}
+
+/// The same with the lake in a bucket, where only the store's word says who was first.
+#[test]
+fn the_same_over_a_bucket() {
+    if !is_wanted() || !bucket::is_wanted() {
+        eprintln!("left out: Java, Maven, Go or curl is missing");
+        return;
+    }
+    come_and_go(&Stage::set_with_bucket("over-a-bucket").unwrap());
+}
+
+fn come_and_go(stage: &Stage) {
     let spool = stage.spool().unwrap();
     let forwarder = stage.forward(&spool).unwrap();
     let publisher = Publisher::start(spool, Duration::from_millis(20));
@@ -246,6 +288,79 @@ fn workers_come_and_go_sleep_and_die() {
     assert!(events > 0 && at_points + at_random + left + freezes > 0);
 }
 
+/// With a schema registry, messages have Confluent's framing, others' clients can send, and a registry that is away is waited for.
+#[test]
+fn schemas_may_be_numbered() {
+    if !is_wanted() || !has_python() {
+        eprintln!("left out: Java, Maven or Python is missing");
+        return;
+    }
+    let registry = Registry::start().unwrap();
+    let mut stage = Stage::set("numbered").unwrap();
+    stage.settings.registry.url = registry.url.clone();
+    let spool = stage.spool().unwrap();
+    let forwarder = stage.forward(&spool).unwrap();
+    let publisher = Publisher::start(spool, Duration::from_millis(20));
+    thread::sleep(Duration::from_secs(2));
+    let book = publisher.stop();
+    delivered(&forwarder).unwrap();
+    let first = stage.broker.first_bytes(&stage.settings).unwrap();
+    // Garbage of the traffic is no message of ours, and is sent as it is.
+    assert!(
+        first[&0] > 10 * (first.values().sum::<usize>() - first[&0]),
+        "{first:?}"
+    );
+
+    registry.freeze(true).unwrap();
+    let worker = stage.worker("").unwrap();
+    thread::sleep(Duration::from_secs(8));
+    let (lake, _) = runtime().block_on(stage.open()).unwrap();
+    assert_eq!(
+        lake.table(EVENTS).unwrap().view().files.len(),
+        0,
+        "who told it?"
+    );
+    registry.freeze(false).unwrap();
+    let (events, _) = stage.must_hold(&book).unwrap();
+
+    let script = |name| {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("services/registry")
+            .join(name)
+    };
+    let python = python(&cache("registry").unwrap(), &script("requirements.txt")).unwrap();
+    let theirs = Command::new(python)
+        .arg(script("produce.py"))
+        .args([
+            &stage.settings.brokers,
+            &stage.settings.topic,
+            &registry.url,
+        ])
+        .arg("500")
+        .status();
+    assert!(theirs.unwrap().success());
+    let asked = "SELECT count(*), coalesce(sum(prompt_tokens), 0) FROM usage_events WHERE account_id = 'them'";
+    let began = Instant::now();
+    loop {
+        let answer = runtime().block_on(async { ask(&stage.open().await?.0, asked).await });
+        if answer.unwrap() == ["500", "124750"] {
+            break;
+        }
+        assert!(began.elapsed() < SETTLE, "their events do not come");
+        thread::sleep(Duration::from_millis(200));
+    }
+    worker.leave().unwrap();
+    eprintln!("{first:?} by their first byte; {events} events of ours exactly once, 500 of theirs");
+}
+
+/// The first row of an answer, as text.
+async fn ask(lake: &Lake, sql: &str) -> Result<Vec<String>> {
+    let rows = lake.sql().await?.sql(sql).await?.collect().await?;
+    let cells = rows[0].columns().iter();
+    let cells = cells.map(|column| array_value_to_string(column, 0));
+    Ok(cells.collect::<std::result::Result<_, _>>()?)
+}
+
 /// What cannot be counted is listed in the lake, and whoever reads the dead-letter topic is told of each.
 #[test]
 fn dead_letters_are_told() {
@@ -283,8 +398,7 @@ fn dead_letters_are_told() {
 
 /// The lake's dead letters as a note's headers say it.
 async fn listed(stage: &Stage) -> Result<Vec<String>> {
-    let log = Log::topic(&stage.settings.topic, PARTITIONS);
-    let (lake, _) = open_lake(&stage.lake().join("lake"), &log).await?;
+    let (lake, _) = stage.open().await?;
     let sql = "SELECT reason, partition, \"offset\", bytes FROM dead_letters";
     let mut listed = Vec::new();
     for rows in lake.sql().await?.sql(sql).await?.collect().await? {

@@ -20,24 +20,18 @@ use tidemark_lake::{EVENTS, Hot};
 use tidemark_sim::providers::Script;
 use tidemark_tests::folder::{Folder, Sizes, rows};
 use tidemark_tests::gateway::front;
+use tidemark_tests::process::{self, cache, has_python};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk");
 
-/// Whether a program is there and does what is asked of it.
-fn has(program: &str, arguments: &[&str]) -> bool {
-    let there = Command::new(program)
-        .args(arguments)
-        .output()
-        .is_ok_and(|output| output.status.success());
+/// Whether to go on: what is missing is said, and is a failure with `SDK_TESTS=required`.
+fn found(there: bool, what: &str) -> bool {
     assert!(
         there || std::env::var_os("SDK_TESTS").is_none_or(|wanted| wanted != "required"),
-        "{program} is missing, and SDK_TESTS=required"
+        "{what} is missing, and SDK_TESTS=required"
     );
     if !there {
-        eprintln!(
-            "skipped: `{program} {}` does not run here",
-            arguments.join(" ")
-        );
+        eprintln!("skipped: {what} is not here");
     }
     there
 }
@@ -53,38 +47,15 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn cache() -> PathBuf {
-    let home = std::env::var_os("HOME").map_or_else(std::env::temp_dir, PathBuf::from);
-    let folder = home.join(".cache/tidemark/sdk");
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
 /// The packages, installed once for all tests of this process.
 static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
-    let venv = cache().join("venv");
-    let python = venv.join("bin/python");
-    if !python.exists() {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
-    }
-    let wanted = Path::new(SCRIPTS).join("requirements.txt");
-    run(Command::new(&python)
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "-r",
-        ])
-        .arg(wanted));
-    python
+    let requirements = Path::new(SCRIPTS).join("requirements.txt");
+    process::python(&cache("sdk/venv").unwrap(), &requirements).unwrap()
 });
 
 /// A script with the packages; none where Python cannot make a place for them.
 fn python(script: &str) -> Option<Command> {
-    // Debian's python3 comes without what makes an environment.
-    has("python3", &["-c", "import venv, ensurepip"]).then(|| {
+    found(has_python(), "python3 with venv").then(|| {
         let mut command = Command::new(&*PYTHON);
         command.arg(Path::new(SCRIPTS).join(script));
         command
@@ -92,8 +63,7 @@ fn python(script: &str) -> Option<Command> {
 }
 
 fn node() -> PathBuf {
-    let folder = cache().join("node");
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = cache("sdk/node").unwrap();
     for file in ["package.json", "openai_sdk.mjs"] {
         std::fs::copy(Path::new(SCRIPTS).join(file), folder.join(file)).unwrap();
     }
@@ -264,7 +234,8 @@ const CAPTURE: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn openai_for_node() {
-    if has("npm", &["--version"]) {
+    let there = Command::new("npm").arg("--version").output();
+    if found(there.is_ok_and(|npm| npm.status.success()), "npm") {
         let mut command = Command::new("node");
         command.arg(node());
         drive(command).await;

@@ -47,14 +47,12 @@
 mod error;
 mod faults;
 mod journal;
-#[cfg(feature = "kafka")]
 pub mod kafka;
 mod lane;
 mod reader;
 mod record;
 mod recover;
 mod segment;
-#[cfg(feature = "kafka")]
 mod source;
 mod state;
 mod tail;
@@ -63,5 +61,4 @@ mod writer;
 pub use error::JournalError;
 pub use journal::{Journal, JournalOptions, JournalStats};
 pub use reader::{Read, Reader, Record};
-#[cfg(feature = "kafka")]
 pub use source::{JournalReader, Source, SourceError};

@@ -137,7 +137,7 @@ impl Source {
     /// the offset that is taken next.
     ///
     /// # Errors
-    /// When the journal cannot be read.
+    /// When the journal cannot be read, or a schema registry does not answer; what was taken is gone then, see [`Source::again`].
     pub fn poll(
         &mut self,
         partition: u32,
@@ -154,7 +154,7 @@ impl Source {
         let own = match self {
             Self::Journal(own) => own,
             Self::Topic(reader) => {
-                reader.poll(partition, goal, limit, max_bytes, out);
+                reader.poll(partition, goal, limit, max_bytes, out)?;
                 return Ok(reader.position(partition));
             }
         };
@@ -170,6 +170,14 @@ impl Source {
         cut(out, goal);
         own.rewind(partition, goal);
         Ok(goal)
+    }
+
+    /// Schemas of what was polled that nobody knew before, as name and JSON.
+    pub fn learnt(&mut self) -> Vec<(String, String)> {
+        match self {
+            Self::Journal(_) => Vec::new(),
+            Self::Topic(reader) => reader.learnt(),
+        }
     }
 
     /// Changes when there is something new.

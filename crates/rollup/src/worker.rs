@@ -15,7 +15,6 @@ use std::future::Future;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidemark_bus::kafka::TopicError;
 use tidemark_bus::{Read, Source, SourceError};
 use tidemark_event::validate::{self, Limits};
 use tidemark_event::wire;
@@ -61,8 +60,10 @@ pub struct Tally {
 const POLL_RECORDS: usize = 8192;
 const POLL_BYTES: usize = 8 << 20;
 
-/// While an interrupted commit is repeated, or brokers are away: how often to look again.
-const AGAIN: Duration = Duration::from_millis(200);
+/// While an interrupted commit is repeated: how often to look whether the brokers have sent the rest.
+const AGAIN: Duration = Duration::from_millis(20);
+/// While brokers or schema registry are away: how often to ask again.
+const AWAY: Duration = Duration::from_secs(1);
 
 /// Reads the partitions of a source into a lake.
 pub struct Worker {
@@ -208,9 +209,9 @@ impl Worker {
         if let Some((change, given)) = self.source.given()? {
             self.lake.reload().await?;
             match tokio::task::block_in_place(|| self.begin(change, given)) {
-                Err(RollupError::Source(SourceError::Topic(TopicError::Kafka(error)))) => {
+                Err(RollupError::Source(SourceError::Topic(error))) if error.may_pass() => {
                     tracing::warn!(%error, "the brokers do not say where partitions begin; they are asked again");
-                    tokio::time::sleep(AGAIN).await;
+                    tokio::time::sleep(AWAY).await;
                     return Ok(true);
                 }
                 begun => begun?,
@@ -219,7 +220,15 @@ impl Worker {
         let mut batch = MicroBatch::default();
         self.dedup.begin_batch();
         let replaying = !self.replay_to.is_empty();
-        let full = self.fill(&mut batch).await?;
+        let full = match self.fill(&mut batch).await {
+            Err(RollupError::Source(SourceError::Topic(error))) if error.may_pass() => {
+                tracing::warn!(%error, "what a message is cannot be known now; it is asked again");
+                self.source.again();
+                tokio::time::sleep(AWAY).await;
+                return Ok(true);
+            }
+            filled => filled?,
+        };
         if !self.source.holds() {
             return Ok(true);
         }
@@ -292,6 +301,11 @@ impl Worker {
                 let to = tokio::task::block_in_place(|| {
                     source.poll(partition, *goal, POLL_RECORDS, POLL_BYTES, &mut reads)
                 })?;
+                for (name, schema) in source.learnt() {
+                    if let Err(error) = self.reader.learn(&name, &schema) {
+                        tracing::error!("messages of {name} become dead letters: {error}");
+                    }
+                }
                 if to == from {
                     continue;
                 }
@@ -309,7 +323,7 @@ impl Worker {
                     |(partition, goal): (&u32, &u64)| self.source.position(*partition) >= *goal;
                 if replaying && !goal.iter().all(reached) {
                     // Brokers have it; it has not come yet.
-                    tokio::time::sleep(AGAIN / 10).await;
+                    tokio::time::sleep(AGAIN).await;
                     continue;
                 }
                 return Ok(false);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tidemark_bus::kafka::KafkaSettings;
-use tidemark_lake::Log;
+use tidemark_lake::{Bucket, BucketAddress, Log, Place};
 use tidemark_rollup::WorkerOptions;
 use tidemark_router::settings::Settings;
 use tidemark_warehouse::WarehouseSettings;
@@ -44,10 +44,28 @@ pub struct Config {
     pub router: Settings,
     /// Kafka between routers and rollup workers, for `tidemark router`, `rollup` and `api`.
     pub kafka: KafkaSettings,
+    /// Where the lake is, if not below the data folder.
+    pub lake: LakeSettings,
     /// Where `tidemark api` reads: `lake` or `clickhouse`.
     pub api_reads: ApiReads,
     /// ClickHouse beside the lake; none without a URL.
     pub clickhouse: WarehouseSettings,
+}
+
+/// A bucket for the lake. Without a key it is found as Amazon's tools find it: `AWS_ACCESS_KEY_ID` and the like, or the machine's role.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LakeSettings {
+    /// `s3://BUCKET/PATH`; empty for the folder `lake` below the data folder.
+    pub url: String,
+    /// Address of the object store; empty for Amazon's.
+    pub endpoint: String,
+    /// Region.
+    pub region: String,
+    /// Name of a key.
+    pub access_key: String,
+    /// File that holds the key.
+    pub secret_key_file: PathBuf,
 }
 
 /// Where the api reads what rankings are made of.
@@ -78,6 +96,7 @@ impl Default for Config {
             log: "warn".to_owned(),
             router: Settings::default(),
             kafka: KafkaSettings::default(),
+            lake: LakeSettings::default(),
             api_reads: ApiReads::Lake,
             clickhouse: WarehouseSettings::default(),
         }
@@ -96,6 +115,38 @@ impl Config {
     pub fn retention(&self) -> Option<Duration> {
         (self.retention_days > 0)
             .then(|| Duration::from_secs(u64::from(self.retention_days) * 86_400))
+    }
+
+    /// Where the lake is.
+    pub fn place(&self) -> Result<Place> {
+        if self.lake.url.is_empty() {
+            return Ok(Place::from(&self.data_dir.join("lake")));
+        }
+        let lake = &self.lake;
+        let secret_key = match lake.access_key.is_empty() {
+            true => String::new(),
+            false => std::fs::read_to_string(&lake.secret_key_file).with_context(|| {
+                let file = lake.secret_key_file.display();
+                format!("the key of the lake's bucket cannot be read from {file}")
+            })?,
+        };
+        let address = BucketAddress {
+            url: lake.url.clone(),
+            endpoint: lake.endpoint.clone(),
+            region: lake.region.clone(),
+            access_key: lake.access_key.clone(),
+            secret_key: secret_key.trim().to_owned(),
+        };
+        let scratch = self.data_dir.join("scratch");
+        Ok(Place::Bucket(Bucket::new(&address, &scratch)?))
+    }
+
+    /// The same for eyes.
+    pub fn place_named(&self) -> String {
+        match self.lake.url.is_empty() {
+            true => self.data_dir.display().to_string(),
+            false => self.lake.url.clone(),
+        }
     }
 
     /// What the offsets of a lake count in that is written as these settings say.
@@ -177,6 +228,7 @@ impl Config {
         } else if config.api_reads == ApiReads::Clickhouse {
             bail!("api_reads is clickhouse, and none is named: set `url` under [clickhouse]");
         }
+        config.place()?;
         if config.max_batch_rows == 0 || config.commit_interval_ms == 0 {
             bail!("max_batch_rows and commit_interval_ms must be above 0");
         }

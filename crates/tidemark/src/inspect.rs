@@ -353,7 +353,10 @@ pub async fn doctor(config: &Config) -> Result<bool> {
                 ),
             );
         }
-        Err(error) => report(!dir.join("lake").exists(), "lake", error.to_string()),
+        Err(error) => {
+            let none_yet = config.lake.url.is_empty() && !dir.join("lake").exists();
+            report(none_yet, "lake", error.to_string());
+        }
     }
     Ok(well)
 }

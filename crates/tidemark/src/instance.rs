@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 use tidemark_bus::{Journal, JournalOptions};
 use tidemark_event::{UsageEvent, wire};
-use tidemark_lake::{Lake, Log, Upkeep};
+use tidemark_lake::{EVENTS, Lake, Log, Place, Upkeep};
 use tidemark_rollup::{Pipeline, Worker, WorkerOptions, backfill, open_lake};
 
 /// Version of the folder's layout. A larger one in the folder means a newer Tidemark wrote it.
@@ -48,8 +48,8 @@ impl Instance {
             ..options
         };
         let journal = Journal::open(&dir.join("journal"), options)?;
-        let (lake, pipelines) =
-            open_lake(&dir.join("lake"), &Log::journal(journal.partitions())).await?;
+        let log = Log::journal(journal.partitions());
+        let (lake, pipelines) = open_lake(config.place()?, &log).await?;
         backfill(&lake, &pipelines).await?;
         Ok(Self {
             journal,
@@ -189,14 +189,21 @@ pub fn upkeep(config: &Config) -> Upkeep {
 /// The lake below the data folder, for reading; nothing is made.
 pub async fn existing_lake(config: &Config) -> Result<(Lake, Vec<Pipeline>)> {
     let dir = &config.data_dir;
-    if !dir.join("lake").is_dir() {
+    let place = config.place()?;
+    let there = match &place {
+        Place::Folder(lake) => lake.is_dir(),
+        Place::Bucket(bucket) => bucket.holds_a_lake(EVENTS).await?,
+    };
+    if !there {
         bail!(
             "there is no lake in {}: `tidemark up --demo` or `tidemark replay` make one, or name its folder with --data-dir",
-            dir.display()
+            config.place_named()
         );
     }
-    check_layout(dir)?;
-    Ok(open_lake(&dir.join("lake"), &config.log(partitions(dir))).await?)
+    if dir.is_dir() {
+        check_layout(dir)?;
+    }
+    Ok(open_lake(place, &config.log(partitions(dir))).await?)
 }
 
 fn partitions(dir: &Path) -> u32 {

@@ -1,5 +1,6 @@
 //! The `tidemark` binary: command line, configuration, signals; every part it starts lives in a crate of its own.
 
+mod claim;
 mod config;
 mod deliver;
 mod demo;
@@ -15,6 +16,7 @@ mod reload;
 mod replay;
 mod route;
 mod sim;
+mod stop;
 mod up;
 mod warehouse;
 
@@ -67,6 +69,8 @@ enum Command {
         print_config: bool,
     },
     /// The router as a process of its own: events go to Kafka.
+    ///
+    /// It needs a build with Kafka's client: `cargo build --release --features kafka`.
     #[command(
         after_help = "Example:\n  tidemark router --config tidemark.toml --data-dir /srv/router"
     )]
@@ -76,6 +80,8 @@ enum Command {
         listen: Option<String>,
     },
     /// A rollup worker as a process of its own: from Kafka to the lake; as many as wanted form a group.
+    ///
+    /// It needs a build with Kafka's client: `cargo build --release --features kafka`.
     #[command(
         after_help = "Example:\n  tidemark rollup --config tidemark.toml --data-dir /srv/lake --listen 127.0.0.1:8481"
     )]

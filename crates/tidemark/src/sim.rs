@@ -2,7 +2,7 @@
 
 use crate::output::line;
 use crate::replay::Speed;
-use crate::up::signal;
+use crate::stop::signal;
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ use crate::newest::{self, Newest};
 use crate::observe::Observer;
 use crate::output::{grouped, line};
 use crate::reload::{Reload, add_simulated};
+use crate::stop::{stopping, until};
 use crate::warehouse::{self, Following};
 use anyhow::{Context, Result, bail};
 use std::net::TcpListener;
@@ -47,12 +48,8 @@ pub async fn run(
     })?);
 
     // First no more requests, then, when their events are durable, no more rollup.
-    let (stop, stopped) = watch::channel(false);
+    let stopped = stopping();
     let (end, ended) = watch::channel(false);
-    tokio::spawn(async move {
-        signal().await;
-        stop.send_replace(true);
-    });
 
     let app = tidemark_api::router(ApiState::new(
         Arc::clone(&rankings),
@@ -185,23 +182,6 @@ async fn failure(fed: &mut Option<tokio::task::JoinHandle<Result<()>>>) -> anyho
         }
     }
     std::future::pending().await
-}
-
-async fn until(mut stopped: watch::Receiver<bool>) {
-    stopped.wait_for(|stop| *stop).await.ok();
-}
-
-/// Ends at Ctrl-C or SIGTERM.
-pub async fn signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! { _ = interrupt => {}, _ = terminate.recv() => {} }
-        }
-        Err(_) => {
-            interrupt.await.ok();
-        }
-    }
 }
 
 /// The one owner of compaction and vacuum.

@@ -1,14 +1,14 @@
 //! ClickHouse beside the lake: followed by one process at a time, and looked after by `tidemark clickhouse`.
 
+use crate::claim::claim;
 use crate::config::Config;
 use crate::instance::existing_lake;
 use crate::output::{grouped, line};
 use crate::parts::{Figures, figures};
-use anyhow::{Context, Result, bail};
+use crate::stop::{stopping, until};
+use anyhow::{Result, bail};
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -18,6 +18,9 @@ use tokio::sync::watch;
 
 /// Between tries while ClickHouse does not answer.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// Who holds it follows the lake.
+const LOCK: &str = "warehouse.lock";
 
 /// What `tidemark clickhouse` does.
 #[derive(Debug, Subcommand)]
@@ -53,7 +56,7 @@ pub async fn run(config: &Config, command: Command) -> Result<()> {
     }
     let server = Server::new(&config.clickhouse)?;
     let (lake, _) = existing_lake(config).await?;
-    let _one = match claim(&config.data_dir)? {
+    let _one = match claim(&config.data_dir, LOCK)? {
         Some(lock) => lock,
         None => bail!(
             "another process follows this lake: a running `tidemark rollup` or `tidemark up` does it by itself; stop it for this command"
@@ -73,14 +76,9 @@ pub async fn run(config: &Config, command: Command) -> Result<()> {
             say(follower.pass().await?);
         }
         Command::Sync { follow: true } => {
-            let (stop, stopped) = watch::channel(false);
-            tokio::spawn(async move {
-                crate::up::signal().await;
-                stop.send_replace(true);
-            });
             line("Following the lake; Ctrl-C stops.");
             let following = Following::default();
-            follow(&following, server, lake, config, stopped).await;
+            follow(&following, server, lake, config, stopping()).await;
             say(following.report());
         }
         Command::Rebuild { table } => rebuild(server, lake, table).await?,
@@ -232,7 +230,7 @@ pub async fn keep(
         }
     };
     let _one = loop {
-        match claim(&config.data_dir) {
+        match claim(&config.data_dir, LOCK) {
             Ok(Some(lock)) => break lock,
             Ok(None) => {}
             Err(error) => tracing::warn!("ClickHouse is not followed yet: {error:#}"),
@@ -294,25 +292,4 @@ async fn step(follower: &mut Option<Follower>, server: &Server, lake: &Lake) -> 
         none => none.insert(Follower::start(server.clone(), lake.clone()).await?),
     };
     Ok(follower.pass().await?)
-}
-
-/// The right to follow the lake in a folder, kept as long as the file is; none while another process has it.
-fn claim(dir: &Path) -> Result<Option<File>> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(dir.join("warehouse.lock"))
-        .with_context(|| format!("the data folder {} cannot be written", dir.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("{} cannot be locked", dir.display()))
-        }
-    }
-}
-
-async fn until(mut stopped: watch::Receiver<bool>) {
-    stopped.wait_for(|stop| *stop).await.ok();
 }

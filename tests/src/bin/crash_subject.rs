@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tidemark_rollup::Tally;
 use tidemark_tests::Result;
 use tidemark_tests::folder::{Folder, Sizes, eager_upkeep};
+use tidemark_tests::process::subject;
 use tidemark_tests::traffic;
 
 /// Publishers at the same time, so that the journal commits groups of several callers.
@@ -22,21 +23,8 @@ const PUBLISHERS: u64 = 2;
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let _points = fail::FailScenario::setup();
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let done = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(6) // some sleep at failpoints
-        .enable_all()
-        .build()
-        .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(run(&args, started)));
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            writeln!(std::io::stderr(), "crash_subject: {error}").ok();
-            ExitCode::from(3)
-        }
-    }
+    // Many threads: some sleep at failpoints.
+    subject("crash_subject", 6, |args| run(args, started))
 }
 
 /// One line at once, so that nothing said is lost with the process.
@@ -46,7 +34,7 @@ fn say(line: &str) -> Result {
     Ok(out.flush()?)
 }
 
-async fn run(args: &[String], started: Instant) -> Result {
+async fn run(args: Vec<String>, started: Instant) -> Result {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let (dir, range) = match args[..] {
         [dir, "load", from, to] => (PathBuf::from(dir), Some((from.parse()?, to.parse()?))),

@@ -1,4 +1,5 @@
-//! A rollup worker that the tests with Kafka kill: `kafka_worker DIR BROKERS TOPIC PARTITIONS`.
+//! A rollup worker that the tests with Kafka kill: `kafka_worker DIR BROKERS TOPIC PARTITIONS [ENDPOINT]`, with the
+//! lake below DIR or in the bucket at ENDPOINT.
 //!
 //! It is what `tidemark rollup` is, with small batches and compaction all the time, and it ends when its standard input does.
 
@@ -7,35 +8,27 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use tidemark_bus::kafka::{KafkaSettings, TopicReader};
-use tidemark_lake::{Lake, Log};
+use tidemark_bus::kafka::{KafkaSettings, Registry, TopicReader};
+use tidemark_lake::{Lake, Log, Place};
 use tidemark_rollup::{Worker, WorkerOptions, open_lake};
 use tidemark_tests::Result;
+use tidemark_tests::bucket::place;
 use tidemark_tests::folder::eager_upkeep;
+use tidemark_tests::process::subject;
 
 fn main() -> ExitCode {
-    let _points = fail::FailScenario::setup();
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let done = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(3)
-        .enable_all()
-        .build()
-        .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(run(&args)));
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            writeln!(std::io::stderr(), "kafka_worker: {error}").ok();
-            ExitCode::from(3)
-        }
-    }
+    subject("kafka_worker", 3, run)
 }
 
-async fn run(args: &[String]) -> Result {
-    let [dir, brokers, topic, partitions] = args else {
-        return Err("usage: kafka_worker DIR BROKERS TOPIC PARTITIONS".into());
+async fn run(args: Vec<String>) -> Result {
+    let [dir, brokers, topic, partitions, bucket @ ..] = &args[..] else {
+        return Err("usage: kafka_worker DIR BROKERS TOPIC PARTITIONS [ENDPOINT]".into());
     };
     let dir = Path::new(dir);
+    let place = match bucket {
+        [endpoint, ..] => place(endpoint, topic, &dir.join("scratch"))?,
+        [] => Place::from(&dir.join("lake")),
+    };
     let settings = KafkaSettings {
         brokers: brokers.clone(),
         topic: topic.clone(),
@@ -43,6 +36,10 @@ async fn run(args: &[String]) -> Result {
         group: format!("{topic}.workers"),
         partitions: partitions.parse()?,
         session_timeout_ms: 6_000,
+        registry: Registry {
+            url: std::env::var("TIDEMARK_TEST_REGISTRY").unwrap_or_default(),
+            ..Registry::default()
+        },
         ..KafkaSettings::default()
     };
     std::fs::create_dir_all(dir)?;
@@ -56,7 +53,7 @@ async fn run(args: &[String]) -> Result {
     let (lake, pipelines) = {
         let opening = lock("opening.lock")?;
         opening.lock()?;
-        open_lake(&dir.join("lake"), &Log::topic(topic, settings.partitions)).await?
+        open_lake(place, &Log::topic(topic, settings.partitions)).await?
     };
     let options = WorkerOptions {
         commit_interval: Duration::from_millis(50),

@@ -1,5 +1,6 @@
 //! What a worker set aside, told to whoever reads the dead-letter topic.
 
+use super::producer::hand_over;
 use super::{KafkaSettings, Note, TopicError};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -15,7 +16,6 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// After a failure, before it is tried again: a topic that is not there must not hold up every batch.
 const AGAIN: Duration = Duration::from_secs(60);
-const IDLE: Duration = Duration::from_millis(10);
 
 /// Writes notes. The lake keeps the dead letters; these are for those who would rather listen than ask.
 pub(super) struct Aside {
@@ -49,10 +49,8 @@ impl Aside {
     fn send_all(&self, notes: &[Note]) -> Result<(), TopicError> {
         let stored = &self.producer.context().stored;
         let before = stored.load(Ordering::Relaxed);
-        for note in notes {
-            self.send(note)?;
-        }
-        let done = self.producer.flush(PATIENCE);
+        let sent = notes.iter().try_for_each(|note| self.send(note));
+        let done = sent.and_then(|()| Ok(self.producer.flush(PATIENCE)?));
         if done.is_err() {
             // They must not come later, and be counted with others.
             self.producer
@@ -68,19 +66,10 @@ impl Aside {
 
     fn send(&self, note: &Note) -> Result<(), TopicError> {
         let key = note.key();
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.topic)
+        let record = BaseRecord::to(&self.topic)
             .key(key.as_bytes())
             .headers(note.headers());
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    record = back;
-                    self.producer.poll(IDLE);
-                }
-                Err((error, _)) => return Err(error.into()),
-            }
-        }
+        hand_over(&self.producer, record).map_err(|(error, _)| error.into())
     }
 }
 

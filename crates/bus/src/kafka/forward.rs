@@ -1,7 +1,9 @@
 //! From the spool to the topic.
 
+use super::framing::Framing;
+use super::producer::{IDLE, hand_over};
 use super::window::Window;
-use super::{KafkaSettings, Note, TopicError};
+use super::{ForwardStats, KafkaSettings, Note, TopicError};
 use crate::faults::crash_point;
 use crate::{Journal, JournalError, Read, Reader};
 use rdkafka::ClientContext;
@@ -10,6 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{
     BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig,
 };
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -20,29 +23,12 @@ use tidemark_event::wire;
 /// Records read from one partition of the spool at a time.
 const POLL: usize = 1024;
 const POLL_BYTES: usize = 1 << 20;
-/// Waiting for reports when there is nothing to send.
-const IDLE: Duration = Duration::from_millis(10);
 /// How often it is written down how far delivery has come, and space is given back.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// Waiting before another producer is made.
 const AGAIN: Duration = Duration::from_secs(1);
 /// At the end, waiting for brokers that do not answer; the rest stays in the spool.
 const PARTING: Duration = Duration::from_secs(10);
-
-/// What a forwarder has done since it was started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ForwardStats {
-    /// Records that the brokers have stored.
-    pub delivered: u64,
-    /// Records that could not be read from the spool any more.
-    pub damaged: u64,
-    /// Records that the brokers never take.
-    pub refused: u64,
-    /// Records in the spool that are not delivered.
-    pub waiting: u64,
-    /// Producers made after one failed.
-    pub rebuilt: u64,
-}
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -65,15 +51,21 @@ impl Forwarder {
     /// Starts from where the last one came, as it stands in `file`; the topics are there ([`super::prepare`]).
     ///
     /// # Errors
-    /// When the settings make no producer.
-    pub fn start(spool: Journal, file: &Path, settings: KafkaSettings) -> Result<Self, TopicError> {
+    /// When the settings make no producer, or the schema registry of the settings does not number the schema.
+    pub async fn start(
+        spool: Journal,
+        file: &Path,
+        settings: KafkaSettings,
+    ) -> Result<Self, TopicError> {
         let counters = Arc::<Counters>::default();
         let stop = Arc::<AtomicBool>::default();
-        let first = Sender::new(&settings)?;
+        let framing = Framing::agree(&settings).await?;
+        let first = Sender::new(&settings, framing.clone())?;
         let mut work = Work {
             lanes: lanes(&spool, file),
             spool,
             settings,
+            framing,
             file: file.to_owned(),
             counters: Arc::clone(&counters),
             kept: Instant::now(),
@@ -153,6 +145,7 @@ struct Work {
     spool: Journal,
     lanes: Vec<Lane>,
     settings: KafkaSettings,
+    framing: Option<Framing>,
     file: PathBuf,
     counters: Arc<Counters>,
     kept: Instant,
@@ -165,7 +158,7 @@ impl Work {
         loop {
             let now = match sender.take() {
                 Some(now) => now,
-                None => match Sender::new(&self.settings) {
+                None => match Sender::new(&self.settings, self.framing.clone()) {
                     Ok(now) => {
                         self.counters.rebuilt.fetch_add(1, Ordering::Relaxed);
                         self.rewind();
@@ -359,10 +352,11 @@ struct Sender {
     topic: String,
     dead_letters: String,
     partitions: u64,
+    framing: Option<Framing>,
 }
 
 impl Sender {
-    fn new(settings: &KafkaSettings) -> Result<Self, TopicError> {
+    fn new(settings: &KafkaSettings, framing: Option<Framing>) -> Result<Self, TopicError> {
         let (tell, reports) = mpsc::channel();
         let context = Reports {
             tell,
@@ -374,6 +368,7 @@ impl Sender {
             topic: settings.topic.clone(),
             dead_letters: settings.dead_letters.clone(),
             partitions: u64::from(settings.partitions.max(1)),
+            framing,
         })
     }
 
@@ -393,9 +388,13 @@ impl Sender {
             schema: wire::schema_named(payload).unwrap_or_default(),
             is_note: false,
         });
+        let framed = match &self.framing {
+            Some(framing) => framing.frame(payload),
+            None => Cow::Borrowed(payload),
+        };
         let record = BaseRecord::with_opaque_to(&self.topic, sent)
             .partition(to as i32)
-            .payload(payload);
+            .payload(&*framed);
         match id {
             Some(id) => self.hand_over(record.key(id)),
             None => self.hand_over(record),
@@ -433,25 +432,19 @@ impl Sender {
         self.hand_over(record)
     }
 
-    /// Waits for room in the producer's queue.
-    fn hand_over(&self, mut record: BaseRecord<'_, [u8], [u8], Box<Sent>>) -> Result<(), String> {
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    record = back;
-                    self.producer.poll(IDLE);
-                }
-                Err((KafkaError::MessageProduction(code), back)) if is_unfit(code) => {
-                    let report = Report {
-                        of: *back.delivery_opaque,
-                        failed: Some(code),
-                    };
-                    self.producer.context().tell.send(report).ok();
-                    return Ok(());
-                }
-                Err((error, _)) => return Err(error.to_string()),
+    /// What brokers never take counts as reported.
+    fn hand_over(&self, record: BaseRecord<'_, [u8], [u8], Box<Sent>>) -> Result<(), String> {
+        match hand_over(&self.producer, record) {
+            Ok(()) => Ok(()),
+            Err((KafkaError::MessageProduction(code), back)) if is_unfit(code) => {
+                let report = Report {
+                    of: *back.delivery_opaque,
+                    failed: Some(code),
+                };
+                self.producer.context().tell.send(report).ok();
+                Ok(())
             }
+            Err((error, _)) => Err(error.to_string()),
         }
     }
 }

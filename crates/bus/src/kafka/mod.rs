@@ -15,83 +15,59 @@
 //! - **Kafka away is normal**: the spool grows. Only a full spool refuses requests.
 //! - **What brokers never take** (too large for the topic) is passed over, counted and named in the dead-letter topic; so is what a
 //!   worker cannot count, which the lake keeps a line of besides.
+//!
+//! - **A schema registry is an option** of the topic alone (`framing.rs`): spool and worker know Avro's own marks. While it does not
+//!   answer, events wait in the spool, and a worker that meets a new number waits with what it has.
+//!
+//! # In a build without the feature `kafka`
+//!
+//! Settings and errors are the same, and nothing can be made of them: each way in answers [`TopicError::NotBuilt`].
 
+#[cfg(not(feature = "kafka"))]
+mod absent;
+#[cfg(feature = "kafka")]
 mod aside;
+#[cfg(feature = "kafka")]
+mod client;
+mod error;
+#[cfg(feature = "kafka")]
 mod forward;
+#[cfg(feature = "kafka")]
+mod framing;
 mod note;
+#[cfg(feature = "kafka")]
+mod producer;
+#[cfg(feature = "kafka")]
 mod read;
+#[cfg(feature = "kafka")]
+mod registry;
 mod settings;
+mod stats;
+#[cfg(feature = "kafka")]
 mod topics;
+#[cfg(any(test, feature = "kafka"))]
 mod window;
 
-pub use forward::{ForwardStats, Forwarder};
+#[cfg(not(feature = "kafka"))]
+pub use absent::{Forwarder, TopicReader, ends, prepare};
+pub use error::TopicError;
+#[cfg(feature = "kafka")]
+pub use forward::Forwarder;
 pub use note::Note;
+#[cfg(feature = "kafka")]
 pub use read::TopicReader;
-pub use settings::{KafkaSettings, Sasl};
+pub use settings::{KafkaSettings, Registry, Sasl};
+pub use stats::ForwardStats;
+#[cfg(feature = "kafka")]
 pub use topics::{ends, prepare};
 
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-
-/// Why Kafka could not be used. Being away for a while is none of these: that is waited for.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TopicError {
-    /// The settings do not make a client.
-    #[error("the [kafka] settings are refused by the client: {0}")]
-    Settings(String),
-    /// No broker answers.
-    #[error(
-        "no Kafka broker answers at {brokers} ({source}); check `brokers` under [kafka], and that the brokers run"
-    )]
-    Away {
-        /// The addresses asked.
-        brokers: String,
-        /// What the client says.
-        #[source]
-        source: KafkaError,
-    },
-    /// The topic is not as the settings say.
-    #[error(
-        "topic {topic} has {found} partitions and the settings say {wanted}: an event's partition follows from their number, so it must \
-         not change; set `partitions` under [kafka] to {found}, or choose another topic"
-    )]
-    Partitions {
-        /// Topic.
-        topic: String,
-        /// Partitions it has.
-        found: usize,
-        /// Partitions in the settings.
-        wanted: u32,
-    },
-    /// The topic could not be made.
-    #[error(
-        "topic {topic} cannot be made: {code}; make it by hand or check what this client may do"
-    )]
-    Create {
-        /// Topic.
-        topic: String,
-        /// What the brokers say.
-        code: RDKafkaErrorCode,
-    },
-    /// The lake has taken in more than the topic ever held.
-    #[error(
-        "the lake has taken in partition {partition} of {topic} up to offset {committed}, and the topic ends at {end}: it was made anew; \
-         choose another topic name, or restore the topic"
-    )]
-    Rewound {
-        /// Topic.
-        topic: String,
-        /// Partition.
-        partition: u32,
-        /// What the lake holds.
-        committed: u64,
-        /// Where the topic ends.
-        end: u64,
-    },
-    /// The client gave up.
-    #[error("the Kafka client failed for good: {0}; start again")]
-    Fatal(#[source] KafkaError),
-    /// The brokers refused a step.
-    #[error("Kafka: {0}")]
-    Kafka(#[from] KafkaError),
+/// Whether this build has Kafka's client.
+///
+/// # Errors
+/// [`TopicError::NotBuilt`] if not.
+pub fn is_built() -> Result<(), TopicError> {
+    match cfg!(feature = "kafka") {
+        true => Ok(()),
+        false => Err(TopicError::NotBuilt),
+    }
 }

@@ -4,6 +4,7 @@
 //! is read before the worker has said from where; when it takes them, what was put aside goes.
 
 use super::aside::Aside;
+use super::framing::Unframing;
 use super::{KafkaSettings, Note, TopicError};
 use crate::{Read, Record};
 use bytes::Bytes;
@@ -35,6 +36,8 @@ pub struct TopicReader {
     shared: Arc<Shared>,
     topic: String,
     aside: Aside,
+    /// With a schema registry.
+    unframing: Option<Box<Unframing>>,
     /// The change of partitions that reading began with.
     began: u64,
     thread: Option<JoinHandle<()>>,
@@ -129,6 +132,7 @@ impl TopicReader {
             shared,
             topic: settings.topic.clone(),
             aside: Aside::new(settings)?,
+            unframing: Unframing::new(settings)?,
             began: 0,
             thread: Some(thread),
         })
@@ -227,9 +231,42 @@ impl TopicReader {
         state.lanes.get(&partition).map_or(0, |lane| lane.end)
     }
 
-    /// Adds to `out` what is here below `goal`: at most `max_records` items and, beyond the first, about `max_bytes`.
+    /// Adds to `out` what is here below `goal`: at most `max_records` items and, beyond the first, about `max_bytes`. May ask the
+    /// schema registry, and blocks for as long.
+    ///
+    /// # Errors
+    /// When that does not answer. What was taken is gone then: begin anew, see [`TopicReader::again`].
     pub fn poll(
         &mut self,
+        partition: u32,
+        goal: u64,
+        max_records: usize,
+        max_bytes: usize,
+        out: &mut Vec<Read>,
+    ) -> Result<(), TopicError> {
+        let from = out.len();
+        self.take(partition, goal, max_records, max_bytes, out);
+        let Some(unframing) = &mut self.unframing else {
+            return Ok(());
+        };
+        for read in &mut out[from..] {
+            if let Read::Record(record) = read {
+                record.payload = unframing.unframe(std::mem::take(&mut record.payload))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Schemas that the registry has told of since this was last asked, as name and JSON.
+    pub fn learnt(&mut self) -> Vec<(String, String)> {
+        match &mut self.unframing {
+            Some(unframing) => unframing.learnt(),
+            None => Vec::new(),
+        }
+    }
+
+    fn take(
+        &self,
         partition: u32,
         goal: u64,
         max_records: usize,

@@ -1,10 +1,11 @@
 //! `tidemark api`: pages and JSON over a lake that others write, or over its copy in ClickHouse.
 
-use super::{Figures, figures, listen, metrics, stopping, until, with_kafka};
+use super::{Figures, figures, listen, metrics, named_kafka};
 use crate::config::{ApiReads, Config};
 use crate::instance::existing_lake;
 use crate::newest::{self, Newest, Tables};
 use crate::output::line;
+use crate::stop::{stopping, until};
 use anyhow::Result;
 use chrono::Utc;
 use std::sync::Arc;
@@ -36,10 +37,10 @@ pub async fn run(config: &Config) -> Result<()> {
     let every = Duration::from_millis(config.commit_interval_ms / 2).max(Duration::from_millis(50));
     let (tables, looking, from) = match config.api_reads {
         ApiReads::Lake => {
-            with_kafka(config)?;
+            named_kafka(config)?;
             let (lake, _) = existing_lake(config).await?;
             let looking = tokio::spawn(look(lake.clone(), tell, every, stopped.clone()));
-            let from = format!("lake in {}", config.data_dir.display());
+            let from = format!("lake in {}", config.place_named());
             (Tables::of(lake), looking, from)
         }
         ApiReads::Clickhouse => {

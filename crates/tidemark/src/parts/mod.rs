@@ -5,7 +5,6 @@ pub mod rollup;
 pub mod router;
 
 use crate::config::Config;
-use crate::up;
 use anyhow::{Context, Result, bail};
 use axum::Router;
 use axum::http::header;
@@ -13,13 +12,12 @@ use axum::routing::get;
 use std::fmt::Write;
 use std::net::TcpListener;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// Ready-made lines of the metrics format.
 pub type Figures = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// The settings name a Kafka.
-fn with_kafka(config: &Config) -> Result<()> {
+fn named_kafka(config: &Config) -> Result<()> {
     if config.kafka.is_set() {
         return Ok(());
     }
@@ -27,6 +25,12 @@ fn with_kafka(config: &Config) -> Result<()> {
         "no Kafka is named: set `brokers` under [kafka] in tidemark.toml, or TIDEMARK_KAFKA__BROKERS; on one machine `tidemark up` \
          needs none"
     )
+}
+
+/// The settings name a Kafka, and this build can speak to it.
+fn with_kafka(config: &Config) -> Result<()> {
+    tidemark_bus::kafka::is_built()?;
+    named_kafka(config)
 }
 
 fn listen(config: &Config) -> Result<TcpListener> {
@@ -38,16 +42,6 @@ fn listen(config: &Config) -> Result<TcpListener> {
     })?;
     listener.set_nonblocking(true)?;
     Ok(listener)
-}
-
-/// True from Ctrl-C or SIGTERM on.
-fn stopping() -> watch::Receiver<bool> {
-    let (stop, stopped) = watch::channel(false);
-    tokio::spawn(async move {
-        up::signal().await;
-        stop.send_replace(true);
-    });
-    stopped
 }
 
 /// One figure: its name, what it says, `counter` or `gauge`, and its value.
@@ -80,8 +74,4 @@ fn metrics(figures: Figures) -> Router {
         "/metrics",
         get(move || async move { ([(header::CONTENT_TYPE, kind)], figures() + "# EOF\n") }),
     )
-}
-
-async fn until(mut stopped: watch::Receiver<bool>) {
-    stopped.wait_for(|stop| *stop).await.ok();
 }

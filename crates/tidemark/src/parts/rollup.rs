@@ -1,13 +1,13 @@
 //! `tidemark rollup`: one worker of the group, from Kafka to the lake.
 
-use super::{Figures, figures, listen, signs_of_life, stopping, until, with_kafka};
+use super::{Figures, figures, listen, signs_of_life, with_kafka};
+use crate::claim::{self, claim};
 use crate::config::Config;
 use crate::instance::{check_layout, remember_schema, upkeep, worker_options};
 use crate::output::{grouped, line};
+use crate::stop::{stopping, until};
 use crate::warehouse::{self, Following};
 use anyhow::{Context, Result};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tidemark_bus::kafka::{TopicReader, prepare};
@@ -27,9 +27,9 @@ pub async fn run(config: &Config) -> Result<()> {
     prepare(&config.kafka).await?;
     let (lake, pipelines) = {
         // Workers that start together make and fill tables one after the other.
-        let file = lock_file(dir, "opening.lock")?;
+        let file = claim::file(dir, "opening.lock")?;
         tokio::task::block_in_place(|| file.lock())?;
-        let (lake, pipelines) = open_lake(&dir.join("lake"), &config.log(0)).await?;
+        let (lake, pipelines) = open_lake(config.place()?, &config.log(0)).await?;
         backfill(&lake, &pipelines).await?;
         (lake, pipelines)
     };
@@ -62,7 +62,7 @@ pub async fn run(config: &Config) -> Result<()> {
         config.kafka.group,
         config.kafka.topic,
         config.kafka.brokers,
-        dir.display()
+        config.place_named()
     ));
     let tally = worker.run(until(stopped)).await.context(
         "the rollup stopped; nothing is lost, the topic keeps what is not committed: start again once the cause is mended",
@@ -77,38 +77,25 @@ pub async fn run(config: &Config) -> Result<()> {
     Ok(())
 }
 
-fn lock_file(dir: &Path, name: &str) -> Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(dir.join(name))
-        .with_context(|| format!("the data folder {} cannot be written", dir.display()))
-}
-
 /// Compaction and vacuum, by the one worker that holds the lock; another takes over when it ends.
 async fn maintain(lake: Lake, config: Config, stopped: watch::Receiver<bool>) {
-    let Ok(file) = lock_file(&config.data_dir, "upkeep.lock") else {
-        return;
-    };
     let mut compact = tokio::time::interval(Duration::from_secs(config.compact_every_s.max(1)));
     let mut vacuum = tokio::time::interval(Duration::from_secs(config.vacuum_every_s.max(1)));
     vacuum.reset();
-    let mut ours = false;
+    let mut ours = None;
     loop {
         let vacuums = tokio::select! {
             () = until(stopped.clone()) => return,
             _ = compact.tick() => false,
             _ = vacuum.tick() => true,
         };
-        if !ours {
-            match file.try_lock() {
-                Ok(()) => ours = true,
-                Err(TryLockError::WouldBlock) => continue,
-                Err(TryLockError::Error(error)) => {
-                    tracing::warn!(%error, "upkeep cannot be claimed");
-                    continue;
-                }
+        if ours.is_none() {
+            ours = claim(&config.data_dir, "upkeep.lock").unwrap_or_else(|error| {
+                tracing::warn!("upkeep cannot be claimed: {error:#}");
+                None
+            });
+            if ours.is_none() {
+                continue;
             }
         }
         // Others commit, too: files of theirs are to be merged and kept.

@@ -1,10 +1,11 @@
 //! `tidemark router`: requests in, events to the spool, and from there to Kafka.
 
-use super::{Figures, figures, listen, stopping, until, with_kafka};
+use super::{Figures, figures, listen, with_kafka};
 use crate::config::Config;
 use crate::observe::Observer;
 use crate::output::{grouped, line};
 use crate::reload::Reload;
+use crate::stop::{stopping, until};
 use crate::{front, instance, newest};
 use anyhow::Result;
 use axum::Router;
@@ -113,8 +114,11 @@ type Carrier = Arc<OnceLock<Forwarder>>;
 async fn carry(carrier: Carrier, spool: Journal, file: PathBuf, kafka: KafkaSettings) {
     let mut said = String::new();
     loop {
-        let ready = prepare(&kafka).await;
-        match ready.and_then(|()| Forwarder::start(spool.clone(), &file, kafka.clone())) {
+        let started = async {
+            prepare(&kafka).await?;
+            Forwarder::start(spool.clone(), &file, kafka.clone()).await
+        };
+        match started.await {
             Ok(forwarder) => {
                 carrier.set(forwarder).ok();
                 return;
