@@ -108,7 +108,7 @@ impl Voice {
             }
             meter.piece(piece);
         }
-        let (data, from) = (event.data.trim_ascii(), out.len());
+        let (data, from) = (event.json(), out.len());
         match self.passage {
             // Clients parse every event they are given.
             Passage::Chat | Passage::Messages if data.is_empty() => {}

@@ -15,6 +15,18 @@ pub struct Event {
     pub data: Bytes,
 }
 
+impl Event {
+    /// The data without the white space that JSON allows around a value, and no other: what is taken for JSON here goes to clients
+    /// as it came, and they are stricter than ASCII is.
+    pub fn json(&self) -> &[u8] {
+        let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+        let from = self.data.iter().take_while(is_space).count();
+        let rest = self.data.get(from..).unwrap_or_default();
+        let after = rest.iter().rev().take_while(is_space).count();
+        rest.get(..rest.len() - after).unwrap_or_default()
+    }
+}
+
 /// An event beyond the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event of the stream is larger than {limit} bytes")]
@@ -171,6 +183,23 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use proptest::prelude::*;
+
+    /// A form feed, which ASCII counts among the white space, is not JSON's.
+    #[test]
+    fn only_the_white_space_of_json_is_cut_off() {
+        let json = |data: &'static [u8]| {
+            let event = Event {
+                data: Bytes::from_static(data),
+                ..Event::default()
+            };
+            event.json().to_vec()
+        };
+        assert_eq!(json(b" \t\r\n{} \n"), b"{}");
+        assert_eq!(json(b"\x0c {}"), b"\x0c {}");
+        assert_eq!(json(b"{}\x0b"), b"{}\x0b");
+        assert_eq!(json(b" \n"), b"");
+        assert_eq!(json(b""), b"");
+    }
 
     fn events(parts: &[&[u8]]) -> Vec<(String, String)> {
         let (mut parser, mut out) = (Parser::new(1 << 20), Vec::new());

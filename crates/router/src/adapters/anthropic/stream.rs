@@ -114,7 +114,7 @@ pub(super) struct Stream {
 
 impl Decoder for Stream {
     fn event(&mut self, event: &Event, out: &mut Vec<Piece>) -> Result<(), Garbage> {
-        let data = event.data.trim_ascii();
+        let data = event.json();
         if data.is_empty() || self.complete {
             return Ok(());
         }

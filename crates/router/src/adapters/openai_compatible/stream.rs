@@ -233,7 +233,7 @@ pub(in crate::adapters) struct Stream {
 
 impl Decoder for Stream {
     fn event(&mut self, event: &Event, out: &mut Vec<Piece>) -> Result<(), Garbage> {
-        let data = event.data.trim_ascii();
+        let data = event.json();
         if data == b"[DONE]" {
             self.done = true;
             if self.started {
