@@ -3,6 +3,7 @@
 use super::{Bill, Head, dollars, sse};
 use crate::piece::{FinishReason, Piece, UpstreamError};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 fn stop_reason(reason: FinishReason, declined: bool) -> &'static str {
     match reason {
@@ -134,12 +135,24 @@ enum Open {
     Call(u32),
 }
 
+/// Bytes that wait for a call to be whole; beyond, they go on at once.
+const HELD: usize = 1 << 20;
+
 /// Writes events.
+///
+/// Providers may send the arguments of several calls by turns. Here a block begins when the one before it has ended, and clients
+/// read a call's arguments at its end: so what comes while a call is not whole waits for that, or for the answer's end.
 pub struct Events {
     head: Head,
     started: bool,
     open: Open,
     blocks: u32,
+    /// The block of each call that has begun.
+    calls: BTreeMap<u32, u32>,
+    /// How far the open call is.
+    arguments: Brackets,
+    held: Vec<Piece>,
+    held_bytes: usize,
     reason: Option<FinishReason>,
     declined: bool,
 }
@@ -152,6 +165,10 @@ impl Events {
             started: false,
             open: Open::Nothing,
             blocks: 0,
+            calls: BTreeMap::new(),
+            arguments: Brackets::default(),
+            held: Vec::new(),
+            held_bytes: 0,
             reason: None,
             declined: false,
         }
@@ -160,6 +177,64 @@ impl Events {
     /// The events of one piece.
     pub fn piece(&mut self, piece: &Piece, out: &mut Vec<u8>) {
         self.start(out);
+        if self.must_wait(piece) {
+            self.held_bytes += bytes(piece);
+            self.held.push(piece.clone());
+            if self.held_bytes > HELD {
+                self.release(out);
+            }
+            return;
+        }
+        self.write(piece, out);
+        while self.arguments.are_whole() && !self.held.is_empty() {
+            self.go_on(out);
+        }
+        if matches!(piece, Piece::Finish { .. }) {
+            self.release(out);
+        }
+    }
+
+    /// Whether a call is open that is not whole, and this would begin another block.
+    fn must_wait(&self, piece: &Piece) -> bool {
+        let Open::Call(_) = self.open else {
+            return false;
+        };
+        let begins = match piece {
+            Piece::Text(_) | Piece::Declined(_) | Piece::Reasoning { .. } => true,
+            Piece::ToolCall { index, .. } => !self.calls.contains_key(index),
+            Piece::Start { .. } | Piece::Finish { .. } | Piece::Usage(_) | Piece::Failed(_) => {
+                false
+            }
+        };
+        begins && !self.arguments.are_whole()
+    }
+
+    /// Writes what waited, up to the next call that is not whole.
+    fn go_on(&mut self, out: &mut Vec<u8>) {
+        let held = std::mem::take(&mut self.held);
+        self.held_bytes = 0;
+        for piece in held {
+            let belongs =
+                matches!(&piece, Piece::ToolCall { index, .. } if self.calls.contains_key(index));
+            // Nothing overtakes what waits already, but for parts of calls that have begun.
+            if !belongs && (!self.held.is_empty() || self.must_wait(&piece)) {
+                self.held_bytes += bytes(&piece);
+                self.held.push(piece);
+            } else {
+                self.write(&piece, out);
+            }
+        }
+    }
+
+    /// Writes all that waited.
+    fn release(&mut self, out: &mut Vec<u8>) {
+        while !self.held.is_empty() {
+            self.arguments = Brackets::whole();
+            self.go_on(out);
+        }
+    }
+
+    fn write(&mut self, piece: &Piece, out: &mut Vec<u8>) {
         match piece {
             Piece::Text(text) | Piece::Declined(text) => {
                 self.declined |= matches!(piece, Piece::Declined(_));
@@ -191,10 +266,23 @@ impl Events {
                 arguments,
             } => {
                 let block = || json!({"type": "tool_use", "id": id.as_deref().unwrap_or_default(), "name": name.as_deref().unwrap_or_default(), "input": {}});
-                self.turn(Open::Call(*index), block, out);
+                let at = match self.calls.get(index) {
+                    Some(at) => *at,
+                    None => {
+                        self.turn(Open::Call(*index), block, out);
+                        self.calls.insert(*index, self.blocks);
+                        self.arguments = Brackets::default();
+                        self.blocks
+                    }
+                };
+                if self.open == Open::Call(*index) {
+                    self.arguments.read(arguments);
+                }
+                // Past the end of a call that was whole: clients put parts together by their index.
                 if !arguments.is_empty() {
-                    self.delta(
-                        json!({"type": "input_json_delta", "partial_json": arguments}),
+                    part(
+                        at,
+                        &json!({"type": "input_json_delta", "partial_json": arguments}),
                         out,
                     );
                 }
@@ -207,6 +295,7 @@ impl Events {
     /// `message_delta` with the counts, and `message_stop`.
     pub fn end(&mut self, bill: &Bill, out: &mut Vec<u8>) {
         self.start(out);
+        self.release(out);
         self.close(out);
         let reason = stop_reason(self.reason.unwrap_or(FinishReason::Stop), self.declined);
         event(
@@ -219,6 +308,7 @@ impl Events {
 
     /// The event that says what broke.
     pub fn fail(&mut self, error: &UpstreamError, out: &mut Vec<u8>) {
+        self.release(out);
         let kind = super::error::anthropic_type(super::error::status(error.kind));
         event(
             "error",
@@ -258,11 +348,7 @@ impl Events {
     }
 
     fn delta(&self, delta: Value, out: &mut Vec<u8>) {
-        event(
-            "content_block_delta",
-            &json!({"type": "content_block_delta", "index": self.blocks, "delta": delta}),
-            out,
-        );
+        part(self.blocks, &delta, out);
     }
 
     fn close(&mut self, out: &mut Vec<u8>) {
@@ -278,6 +364,163 @@ impl Events {
     }
 }
 
+/// How much a piece holds.
+fn bytes(piece: &Piece) -> usize {
+    match piece {
+        Piece::Text(text) | Piece::Declined(text) | Piece::Reasoning { text, .. } => text.len(),
+        Piece::ToolCall { arguments, .. } => arguments.len(),
+        Piece::Start { .. } | Piece::Finish { .. } | Piece::Usage(_) | Piece::Failed(_) => 0,
+    }
+}
+
+/// Whether JSON that comes in parts has closed as many brackets as it has opened.
+#[derive(Debug, Default)]
+struct Brackets {
+    begun: bool,
+    open: u32,
+    in_text: bool,
+    escaped: bool,
+}
+
+impl Brackets {
+    fn whole() -> Self {
+        Self {
+            begun: true,
+            ..Self::default()
+        }
+    }
+
+    fn read(&mut self, part: &str) {
+        for byte in part.bytes() {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.in_text => self.escaped = true,
+                b'"' => self.in_text = !self.in_text,
+                _ if self.in_text => {}
+                b'{' | b'[' => {
+                    self.begun = true;
+                    self.open += 1;
+                }
+                b'}' | b']' => self.open = self.open.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+
+    fn are_whole(&self) -> bool {
+        self.begun && self.open == 0 && !self.in_text
+    }
+}
+
+fn part(block: u32, delta: &Value, out: &mut Vec<u8>) {
+    event(
+        "content_block_delta",
+        &json!({"type": "content_block_delta", "index": block, "delta": delta}),
+        out,
+    );
+}
+
 fn event(name: &str, data: &Value, out: &mut Vec<u8>) {
     sse(Some(name), data.to_string().as_bytes(), out);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn call(index: u32, name: Option<&str>, arguments: &str) -> Piece {
+        Piece::ToolCall {
+            index,
+            id: name.map(|name| format!("id-{name}")),
+            name: name.map(str::to_owned),
+            arguments: arguments.to_owned(),
+        }
+    }
+
+    /// Each block that a client reads, with what is in it, in the order of their ends.
+    fn blocks(pieces: &[Piece]) -> Vec<String> {
+        let head = Head {
+            id: String::new(),
+            model: String::new(),
+            provider: String::new(),
+            created: 0,
+        };
+        let (mut events, mut out) = (Events::new(head), Vec::new());
+        for piece in pieces {
+            events.piece(piece, &mut out);
+        }
+        events.release(&mut out);
+        events.close(&mut out);
+        let (mut open, mut ended): (Option<String>, Vec<String>) = (None, Vec::new());
+        for line in String::from_utf8(out).unwrap().lines() {
+            let Some(data) = line.strip_prefix("data: ") else {
+                continue;
+            };
+            let event: Value = serde_json::from_str(data).unwrap();
+            match event["type"].as_str().unwrap() {
+                "content_block_start" => {
+                    assert_eq!(open, None, "a block in a block");
+                    assert_eq!(event["index"], ended.len());
+                    let name = event["content_block"]["name"].as_str();
+                    open = Some(format!("{}:", name.unwrap_or_default()));
+                }
+                "content_block_delta" => {
+                    let at = event["index"].as_u64().unwrap() as usize;
+                    let text = match at == ended.len() {
+                        true => open.as_mut().unwrap(),
+                        false => &mut ended[at],
+                    };
+                    let delta = &event["delta"];
+                    text.push_str(
+                        delta["partial_json"]
+                            .as_str()
+                            .or(delta["text"].as_str())
+                            .unwrap(),
+                    );
+                }
+                "content_block_stop" => ended.push(open.take().unwrap()),
+                _ => {}
+            }
+        }
+        ended
+    }
+
+    #[test]
+    fn calls_by_turns_are_written_one_after_the_other() {
+        let pieces = [
+            Piece::Text("Look. ".to_owned()),
+            call(0, Some("a"), ""),
+            call(1, Some("b"), "{\"x\":"),
+            call(0, None, "{\"y\": \"}\""),
+            Piece::Text("So.".to_owned()),
+            call(1, None, "[1]}"),
+            call(0, None, "}"),
+            call(2, Some("c"), "{}"),
+            call(0, None, " late"),
+        ];
+        let wanted = [
+            ":Look. ",
+            "a:{\"y\": \"}\"} late",
+            "b:{\"x\":[1]}",
+            ":So.",
+            "c:{}",
+        ];
+        assert_eq!(blocks(&pieces), wanted);
+    }
+
+    #[test]
+    fn a_call_that_never_ends_holds_up_nothing_for_ever() {
+        let long = "x".repeat(HELD);
+        let pieces = [
+            call(0, Some("a"), "{"),
+            Piece::Text(long.clone()),
+            Piece::Text("y".to_owned()),
+            call(1, Some("b"), ""),
+        ];
+        assert_eq!(
+            blocks(&pieces),
+            ["a:{".to_owned(), format!(":{long}y"), "b:".to_owned()]
+        );
+    }
 }
