@@ -34,6 +34,13 @@ fn journal(dir: &std::path::Path) -> Journal {
     Journal::open(&dir.join("journal"), options).unwrap()
 }
 
+fn ends(journal: &Journal) -> Vec<u64> {
+    let partitions = 0..journal.partitions();
+    partitions
+        .map(|partition| journal.end_offset(partition))
+        .collect()
+}
+
 fn publish(journal: &Journal, book: &mut Book, nth: u64) {
     let writer = wire::Writer::new().unwrap();
     let records = traffic::group(nth).into_iter().map(|message| {
@@ -76,11 +83,10 @@ async fn a_bucket_holds_what_was_sent() {
         lake.compact(eager_upkeep()).await.unwrap();
         lake.vacuum(eager_upkeep()).await.unwrap();
     }
-    let ends: Vec<u64> = (0..journal.partitions())
-        .map(|partition| journal.end_offset(partition))
-        .collect();
     let (lake, pipelines) = open_lake(place(), &log).await.unwrap();
-    let (wrong, events) = check_lake(&lake, &pipelines, &ends, &book).await.unwrap();
+    let (wrong, events) = check_lake(&lake, &pipelines, &ends(&journal), &book)
+        .await
+        .unwrap();
     assert_eq!(wrong, [""; 0]);
     assert_eq!(events as u64, 20 * traffic::GROUP);
     let counted = lake.sql().await.unwrap();
@@ -118,10 +124,9 @@ async fn of_two_who_commit_one_is_second() {
     worker(&journal, place()).await.drain().await.unwrap();
     let log = Log::journal(journal.partitions());
     let (lake, pipelines) = open_lake(place(), &log).await.unwrap();
-    let ends: Vec<u64> = (0..journal.partitions())
-        .map(|partition| journal.end_offset(partition))
-        .collect();
-    let (wrong, _) = check_lake(&lake, &pipelines, &ends, &book).await.unwrap();
+    let (wrong, _) = check_lake(&lake, &pipelines, &ends(&journal), &book)
+        .await
+        .unwrap();
     assert_eq!(wrong, [""; 0]);
 }
 

@@ -188,7 +188,7 @@ impl Table {
         old: &[DataFile],
         memory: usize,
     ) -> Result<(DataFile, Add), LakeError> {
-        let context = bounded(memory, self.root().scratch())?;
+        let context = bounded(memory, &self.root().scratch)?;
         let rows = self.scan(&context, old).await?;
         let rows = match &self.spec().merge {
             Merge::Keep => rows,

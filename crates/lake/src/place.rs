@@ -131,8 +131,9 @@ impl Bucket {
 #[derive(Debug)]
 pub(crate) struct Root {
     /// None in a bucket: what is stored there is durable.
-    folder: Option<PathBuf>,
-    scratch: PathBuf,
+    pub(crate) folder: Option<PathBuf>,
+    /// A folder of this machine for what does not fit in memory.
+    pub(crate) scratch: PathBuf,
 }
 
 impl Place {
@@ -169,18 +170,6 @@ impl Place {
             }
         };
         Ok((builder.build().map_err(fail)?, root))
-    }
-}
-
-impl Root {
-    /// The folder, where there is one.
-    pub(crate) fn folder(&self) -> Option<&Path> {
-        self.folder.as_deref()
-    }
-
-    /// A folder of this machine for what does not fit in memory.
-    pub(crate) fn scratch(&self) -> &Path {
-        &self.scratch
     }
 }
 

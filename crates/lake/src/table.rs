@@ -469,7 +469,7 @@ impl Table {
     /// # Errors
     /// When a file cannot be synced. Its journal entries must then stay.
     pub fn make_durable(&self) -> Result<(), LakeError> {
-        let Some(root) = self.root.folder() else {
+        let Some(root) = &self.root.folder else {
             return Ok(());
         };
         let files = std::mem::take(&mut *self.unsynced());
@@ -499,7 +499,7 @@ impl Table {
 
     /// What has been written to these paths may be in the page cache only.
     fn distrust(&self, paths: Vec<String>) {
-        if let Some(root) = self.root.folder() {
+        if let Some(root) = &self.root.folder {
             self.unsynced()
                 .extend(paths.iter().map(|path| root.join(path)));
         }
@@ -507,7 +507,7 @@ impl Table {
 
     /// What a killed predecessor committed may be in the page cache only: it counts as unsynced.
     fn distrust_page_cache(&self) {
-        let Some(root) = self.root.folder() else {
+        let Some(root) = &self.root.folder else {
             return;
         };
         let mut files: Vec<PathBuf> = self

@@ -228,7 +228,6 @@ impl Config {
         } else if config.api_reads == ApiReads::Clickhouse {
             bail!("api_reads is clickhouse, and none is named: set `url` under [clickhouse]");
         }
-        config.place()?;
         if config.max_batch_rows == 0 || config.commit_interval_ms == 0 {
             bail!("max_batch_rows and commit_interval_ms must be above 0");
         }

@@ -1,4 +1,4 @@
-//! A schema registry of Confluent's API, asked over HTTP: Confluent's own, Karapace, Redpanda, Apicurio.
+//! A schema registry of Confluent's API, asked over HTTP.
 
 use super::client::password;
 use super::{KafkaSettings, TopicError};
