@@ -37,6 +37,13 @@ pub struct DataFile {
     pub window: (i64, i64),
 }
 
+impl DataFile {
+    /// Whether it may hold a window of `[from_us, to_us]`.
+    pub fn meets(&self, from_us: i64, to_us: i64) -> bool {
+        self.window.0 <= to_us && self.window.1 >= from_us
+    }
+}
+
 /// Text of a day as the partition value spells it.
 pub fn date_text(day: i64) -> String {
     DateTime::from_timestamp_micros(day * DAY_US)

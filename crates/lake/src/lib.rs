@@ -27,11 +27,14 @@ pub use hot::{Held, Hot, Part, Shape};
 pub use maintain::{Upkeep, UpkeepReport};
 pub use merge::merged;
 pub use place::{Bucket, BucketAddress, Place};
-pub use spec::{DEAD_LETTERS, EVENTS, INTAKE, Merge, MergeFn, TableSpec, stored_type, timestamp};
+pub use spec::{
+    DEAD_LETTERS, EVENTS, INTAKE, Merge, MergeFn, TableSpec, stored_type, timestamp,
+};
 pub use table::{Log, Offsets, Table, TableView, Written};
 
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// All tables of one data folder.
@@ -114,34 +117,32 @@ impl Lake {
         self.tables().try_for_each(|table| table.make_durable())
     }
 
-    /// The ids of events whose time lies in `[from_us, to_us]`, with their partition and offset, as the raw table's
-    /// columns `event_id`, `partition` and `offset`.
+    /// Rows of the raw files that may hold an event of `[from_us, to_us]`, other rows of these files among them.
+    ///
+    /// # Errors
+    /// When the lake has no raw table.
+    pub fn events_within(&self, from_us: i64, to_us: i64) -> Result<i64, LakeError> {
+        let files = self.table(EVENTS)?.view().files;
+        let within = files.iter().filter(|file| file.meets(from_us, to_us));
+        Ok(within.map(|file| file.rows).sum())
+    }
+
+    /// The ids made in `made` (milliseconds) of events whose time is at most `apart_us` off, with partition and offset, as the raw
+    /// table's columns `event_id`, `partition` and `offset`, and some that were made before or after.
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub async fn event_ids(&self, from_us: i64, to_us: i64) -> Result<Vec<RecordBatch>, LakeError> {
-        let table = self.table(EVENTS)?;
-        let hits: Vec<DataFile> = table
-            .view()
-            .files
-            .iter()
-            .filter(|file| file.window.0 <= to_us && file.window.1 >= from_us)
-            .cloned()
-            .collect();
-        if hits.is_empty() {
-            return Ok(Vec::new());
-        }
-        let store = table.store().await;
+    pub async fn event_ids(
+        &self,
+        made: RangeInclusive<i64>,
+        apart_us: i64,
+    ) -> Result<Vec<RecordBatch>, LakeError> {
+        let (from_us, to_us) = (made.start() * 1000 - apart_us, made.end() * 1000 + apart_us);
         let mut out = Vec::new();
-        for file in hits {
-            out.extend(
-                files::read(
-                    store.as_ref(),
-                    &file.path,
-                    Some(&["event_id", "partition", "offset"]),
-                )
-                .await?,
-            );
+        let table = self.table(EVENTS)?;
+        let files = table.view().files;
+        for file in files.iter().filter(|file| file.meets(from_us, to_us)) {
+            out.extend(scan::ids(table.store().await, file, &made).await?);
         }
         Ok(out)
     }

@@ -1,5 +1,6 @@
 //! Data files as a source of queries: rows come as they are asked for, and a file that is not there is an error.
 
+use crate::error::LakeError;
 use crate::files::{self, DataFile};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -12,12 +13,12 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt, TryFutureExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
-use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::{ParquetError, Result as Read};
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
-use std::ops::Range;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 /// Bytes at the end of a file that are read at once, for they hold most footers whole.
@@ -59,15 +60,49 @@ async fn rows_of(
     store: Arc<dyn ObjectStore>,
     file: DataFile,
 ) -> Result<impl Stream<Item = Result<RecordBatch>>> {
-    let reader = StoredFile {
-        store,
-        path: Path::from(file.path.as_str()),
-        size: file.size as u64,
-    };
-    let rows = ParquetRecordBatchStreamBuilder::new(reader)
+    let rows = ParquetRecordBatchStreamBuilder::new(StoredFile::of(store, &file))
         .await?
         .build()?;
     Ok(rows.map_err(DataFusionError::from))
+}
+
+/// Ids with partition and offset from a file of raw events, without the row groups that have no id made in `made` (milliseconds).
+pub async fn ids(
+    store: Arc<dyn ObjectStore>,
+    file: &DataFile,
+    made: &RangeInclusive<i64>,
+) -> std::result::Result<Vec<RecordBatch>, LakeError> {
+    let rows = ParquetRecordBatchStreamBuilder::new(StoredFile::of(store, file)).await?;
+    let schema = rows.parquet_schema();
+    let id = schema.columns().iter().position(|c| c.name() == "event_id");
+    let groups = rows.metadata().row_groups().iter().enumerate();
+    let wanted = groups
+        .filter(|(_, group)| id.is_none_or(|id| may_hold(group.column(id), made)))
+        .map(|(at, _)| at)
+        .collect();
+    let mask = ProjectionMask::columns(schema, ["event_id", "partition", "offset"]);
+    let rows = rows
+        .with_projection(mask)
+        .with_row_groups(wanted)
+        .with_batch_size(16_384)
+        .build()?;
+    Ok(rows.try_collect().await?)
+}
+
+/// Whether a column of ids may have one made in `made`. One without statistics, as earlier versions wrote it, may have any.
+fn may_hold(ids: &ColumnChunkMetaData, made: &RangeInclusive<i64>) -> bool {
+    let millis = |id: &[u8]| {
+        id.iter()
+            .take(6)
+            .fold(0, |ms, byte| (ms << 8) | i64::from(*byte))
+    };
+    let ends = ids.statistics().and_then(|stats| {
+        Some((
+            millis(stats.min_bytes_opt()?),
+            millis(stats.max_bytes_opt()?),
+        ))
+    });
+    ends.is_none_or(|(first, last)| first <= *made.end() && last >= *made.start())
 }
 
 /// A file of the store, whose size the log has told.
@@ -75,6 +110,16 @@ struct StoredFile {
     store: Arc<dyn ObjectStore>,
     path: Path,
     size: u64,
+}
+
+impl StoredFile {
+    fn of(store: Arc<dyn ObjectStore>, file: &DataFile) -> Self {
+        Self {
+            store,
+            path: Path::from(file.path.as_str()),
+            size: file.size as u64,
+        }
+    }
 }
 
 fn foreign(error: object_store::Error) -> ParquetError {

@@ -46,8 +46,10 @@ fn properties(spec: &TableSpec) -> WriterProperties {
             _ if numeric => Some(Encoding::DELTA_BINARY_PACKED),
             _ => None,
         };
+        // An id begins with the time at which it was made.
+        let ranged = numeric || name == "event_id";
         let column = ColumnPath::new(path);
-        if !numeric {
+        if !ranged {
             builder =
                 builder.set_column_statistics_enabled(column.clone(), EnabledStatistics::None);
         }

@@ -1,4 +1,4 @@
-//! Which events have been seen: by id, in memory for recent hours, from the raw table for the others.
+//! Which events have been seen: by id, in memory for recent minutes, from the raw table for the others.
 //!
 //! An id is remembered with the offset that first held it. An event is a duplicate when its id is known
 //! from a smaller offset of its partition; known from its own offset it is itself, read again after a
@@ -9,29 +9,38 @@ use arrow::array::{Array, AsArray, FixedSizeBinaryArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use fail::fail_point;
 use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tidemark_event::validate::ID_TOLERANCE_US;
 use tidemark_lake::Lake;
 
-const HOUR_MS: i64 = 3_600_000;
+const MINUTE_MS: i64 = 60_000;
+const MINUTES: i64 = 60;
 
 /// Ids remembered in memory: about 50 MB.
 const CAPACITY: usize = 1_500_000;
 
 type Id = (u64, u64);
 
+/// The ids made in one minute: the unit of fetching and forgetting. An hour of a busy router would be larger than all that may be held.
 #[derive(Default)]
-struct Hour {
+struct Minute {
     first_offset: HashMap<Id, u64>,
-    /// The last batch with an id of this hour.
+    /// The last batch with an id of this minute.
     used: u64,
 }
 
 /// The memory of ids.
-#[derive(Default)]
 pub struct Dedup {
-    hours: HashMap<i64, Hour>,
+    capacity: usize,
+    minutes: HashMap<i64, Minute>,
     held: usize,
     batch: u64,
+}
+
+impl Default for Dedup {
+    fn default() -> Self {
+        Self::holding(CAPACITY)
+    }
 }
 
 fn split(id: &[u8]) -> Id {
@@ -44,18 +53,33 @@ fn split(id: &[u8]) -> Id {
     (halves[0], halves[1])
 }
 
-fn hour_of(id: Id) -> i64 {
-    (id.0 >> 16) as i64 / HOUR_MS
+fn minute_of(id: Id) -> i64 {
+    (id.0 >> 16) as i64 / MINUTE_MS
 }
 
 impl Dedup {
+    /// One that remembers about so many ids, beside those of the running batch.
+    pub fn holding(capacity: usize) -> Self {
+        Self {
+            capacity,
+            minutes: HashMap::new(),
+            held: 0,
+            batch: 0,
+        }
+    }
+
+    /// Ids in memory.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
     /// All before is committed.
     pub fn begin_batch(&mut self) {
         self.batch += 1;
         self.forget();
     }
 
-    /// Fetches the hours that `ids` fall into, where they are not in memory.
+    /// Fetches the minutes that `ids` were made in, where they are not in memory.
     ///
     /// # Errors
     /// When the raw table cannot be read.
@@ -64,38 +88,96 @@ impl Dedup {
         ids: &FixedSizeBinaryArray,
         lake: &Lake,
     ) -> Result<(), RollupError> {
+        let mut missing: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
         let mut last = i64::MIN;
         for id in ids.iter().flatten() {
-            let hour = hour_of(split(id));
-            if hour == last {
+            let minute = minute_of(split(id));
+            if minute == last {
                 continue;
             }
-            last = hour;
-            if let Some(known) = self.hours.get_mut(&hour) {
-                known.used = self.batch;
-                continue;
+            last = minute;
+            match self.minutes.get_mut(&minute) {
+                Some(known) => known.used = self.batch,
+                None => {
+                    let hour = missing.entry(minute.div_euclid(MINUTES)).or_default();
+                    hour.insert(minute);
+                }
             }
-            let mut fetched = Hour {
-                used: self.batch,
-                ..Hour::default()
-            };
-            let from = hour * HOUR_MS * 1000 - ID_TOLERANCE_US;
-            let to = (hour + 1) * HOUR_MS * 1000 + ID_TOLERANCE_US;
-            for batch in lake.event_ids(from, to).await? {
-                remember(&mut fetched, &batch, hour);
-            }
-            self.held += fetched.first_offset.len();
-            self.hours.insert(hour, fetched);
+        }
+        for (hour, minutes) in missing {
+            self.fetch(hour, minutes, lake).await?;
         }
         Ok(())
+    }
+
+    /// Fetches some minutes of an hour with one look at the lake, and the others beside them where that costs little.
+    async fn fetch(
+        &mut self,
+        hour: i64,
+        mut wanted: BTreeSet<i64>,
+        lake: &Lake,
+    ) -> Result<(), RollupError> {
+        let ms = |minute: i64| minute * MINUTE_MS;
+        let around = |from: i64, to: i64| {
+            lake.events_within(
+                ms(from) * 1000 - ID_TOLERANCE_US,
+                ms(to) * 1000 + ID_TOLERANCE_US,
+            )
+        };
+        let all = hour * MINUTES..(hour + 1) * MINUTES;
+        // An hour with few events around it is fetched whole: one look at the lake instead of sixty.
+        if around(all.start, all.end)? <= self.capacity as i64 / 4 {
+            wanted.extend(all.filter(|minute| !self.minutes.contains_key(minute)));
+        }
+        let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else {
+            return Ok(());
+        };
+        let made = ms(*first)..=ms(*last + 1) - 1;
+        let known = lake.event_ids(made, ID_TOLERANCE_US).await?;
+        for minute in &wanted {
+            let fetched = self.minutes.entry(*minute).or_default();
+            fetched.used = self.batch;
+        }
+        for batch in &known {
+            self.remember(batch, &wanted);
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, batch: &RecordBatch, wanted: &BTreeSet<i64>) {
+        let columns = (
+            batch
+                .column_by_name("event_id")
+                .and_then(|column| column.as_binary_opt::<i32>()),
+            batch
+                .column_by_name("partition")
+                .and_then(|column| column.as_primitive_opt::<Int32Type>()),
+            batch
+                .column_by_name("offset")
+                .and_then(|column| column.as_primitive_opt::<Int64Type>()),
+        );
+        let (Some(ids), Some(_), Some(offsets)) = columns else {
+            return;
+        };
+        for row in 0..ids.len() {
+            let id = split(ids.value(row));
+            let minute = minute_of(id);
+            if !wanted.contains(&minute) {
+                continue;
+            }
+            let minute = self.minutes.entry(minute).or_default();
+            let before = minute.first_offset.len();
+            minute.first_offset.insert(id, offsets.value(row) as u64);
+            self.held += minute.first_offset.len() - before;
+        }
     }
 
     /// Whether the event at `offset` is a duplicate; if not, it is remembered.
     pub fn is_duplicate(&mut self, id: &[u8], offset: u64) -> bool {
         fail_point!("bug::skip_dedup", |_| false);
         let id = split(id);
-        let hour = self.hours.entry(hour_of(id)).or_default();
-        match hour.first_offset.entry(id) {
+        let minute = self.minutes.entry(minute_of(id)).or_default();
+        match minute.first_offset.entry(id) {
             hashbrown::hash_map::Entry::Occupied(first) => *first.get() < offset,
             hashbrown::hash_map::Entry::Vacant(slot) => {
                 slot.insert(offset);
@@ -105,37 +187,25 @@ impl Dedup {
         }
     }
 
-    /// Lets go of the hours not used for longest. What was forgotten comes back from the lake.
+    /// Lets go of the minutes not used for longest, down to three quarters, so that it need not be done for every batch. What was
+    /// forgotten comes back from the lake.
     fn forget(&mut self) {
-        while self.held > CAPACITY {
-            let oldest = self.hours.iter().min_by_key(|(_, hour)| hour.used);
-            let Some((&hour, _)) = oldest else { return };
-            if let Some(gone) = self.hours.remove(&hour) {
+        if self.held <= self.capacity {
+            return;
+        }
+        let mut oldest: Vec<(u64, i64)> = self
+            .minutes
+            .iter()
+            .map(|(minute, held)| (held.used, *minute))
+            .collect();
+        oldest.sort_unstable();
+        for (_, minute) in oldest {
+            if self.held <= self.capacity / 4 * 3 {
+                return;
+            }
+            if let Some(gone) = self.minutes.remove(&minute) {
                 self.held -= gone.first_offset.len();
             }
-        }
-    }
-}
-
-fn remember(hour: &mut Hour, batch: &RecordBatch, of: i64) {
-    let columns = (
-        batch
-            .column_by_name("event_id")
-            .and_then(|column| column.as_binary_opt::<i32>()),
-        batch
-            .column_by_name("partition")
-            .and_then(|column| column.as_primitive_opt::<Int32Type>()),
-        batch
-            .column_by_name("offset")
-            .and_then(|column| column.as_primitive_opt::<Int64Type>()),
-    );
-    let (Some(ids), Some(_), Some(offsets)) = columns else {
-        return;
-    };
-    for row in 0..ids.len() {
-        let id = split(ids.value(row));
-        if hour_of(id) == of {
-            hour.first_offset.insert(id, offsets.value(row) as u64);
         }
     }
 }
