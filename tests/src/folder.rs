@@ -127,7 +127,7 @@ impl Folder {
 
     /// Whether a crash left tables at different places: the step that replay must take care of.
     pub fn is_torn(&self) -> bool {
-        let mut offsets = self.lake.tables().map(|table| table.view().offsets);
+        let mut offsets = self.lake.filled().map(|table| table.view().offsets);
         let first = offsets.next();
         offsets.any(|other| Some(other) != first)
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tidemark_event::UsageEvent;
 use tidemark_insight::{Rankings, register_catalog_rows};
 use tidemark_lake::{Held, Hot, Merge, TableSpec};
-use tidemark_rollup::Worker;
+use tidemark_rollup::{Worker, erase};
 use tidemark_tests::folder::{Folder, Sizes, eager_upkeep};
 use tidemark_tests::traffic::{BASE_US, event_of};
 use tidemark_tests::warehouse::{Door, Engine, follow, is_wanted};
@@ -99,6 +99,12 @@ impl Stage {
         check::compare_rollups(&self.folder.lake, &self.sent, &mut wrong)
             .await
             .unwrap();
+        self.compare_rollups(&mut wrong).await;
+        wrong
+    }
+
+    /// Every rollup, row by row, from the lake and from ClickHouse.
+    async fn compare_rollups(&self, wrong: &mut Vec<String>) {
         let server = Server::new(&self.engine.settings()).unwrap();
         for table in self.folder.lake.tables() {
             let spec = table.spec();
@@ -121,7 +127,6 @@ impl Stage {
                 ));
             }
         }
-        wrong
     }
 
     /// Ids one by one, and sums, by plain Rust over what was sent.
@@ -553,4 +558,35 @@ async fn the_tables_in_schemas_are_those_of_the_rollups() {
         found == wanted,
         "schemas/clickhouse is not what the rollups say: run with UPDATE_CASES=1 and review"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erased_account_is_gone_from_both() {
+    if !is_wanted() {
+        return;
+    }
+    let mut dice = Dice::new(23);
+    let mut stage = Stage::set().await;
+    for _ in 0..4 {
+        stage.grow(&mut dice).await;
+    }
+    assert_eq!(stage.differences().await, [""; 0]);
+    let who = "account-7";
+    let count = |sql: &str| stage.engine.ask(sql).unwrap();
+    let of = |table: &str| format!("SELECT count() FROM {table} WHERE account_id = '{who}'");
+    assert_ne!(count(&of("usage_events")).trim(), "0");
+    let sums = "SELECT sum(requests), sum(prompt_tokens), sum(cost_nanousd) FROM models_by_hour";
+    let before = count(sums);
+
+    let (lake, pipelines) = (stage.folder.lake.clone(), stage.folder.pipelines.clone());
+    erase(&lake, &pipelines, who, |_, _| {}).await.unwrap();
+    assert!(stage.passes("").success());
+    assert_eq!(count(&of("usage_events")).trim(), "0");
+    assert_eq!(count(&of("accounts_by_day")).trim(), "0");
+    assert_eq!(count(sums), before, "sums stay");
+    stage.sent.retain(|event| event.account_id != who);
+    let mut wrong = Vec::new();
+    stage.compare_events(&mut wrong);
+    stage.compare_rollups(&mut wrong).await;
+    assert_eq!(wrong, [""; 0]);
 }

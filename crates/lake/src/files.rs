@@ -18,7 +18,7 @@ use parquet::arrow::arrow_reader::{ArrowPredicateFn, ParquetRecordBatchReaderBui
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const DAY_US: i64 = 86_400_000_000;
+pub(crate) const DAY_US: i64 = 86_400_000_000;
 /// A batch whose days alternate more often than this is sorted out by filters instead of slices.
 const FEW_RUNS: usize = 16;
 

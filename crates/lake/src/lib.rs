@@ -7,6 +7,8 @@
 
 mod changes;
 mod columns;
+mod erase;
+mod erasures;
 mod error;
 mod files;
 mod hot;
@@ -21,6 +23,8 @@ mod table;
 mod writer;
 
 pub use changes::Changes;
+pub use erase::Found;
+pub use erasures::Erased;
 pub use error::LakeError;
 pub use files::{DataFile, conform, date_text};
 pub use hot::{Held, Hot, Part, Shape};
@@ -28,7 +32,7 @@ pub use maintain::{Upkeep, UpkeepReport};
 pub use merge::merged;
 pub use place::{Bucket, BucketAddress, Place};
 pub use spec::{
-    DEAD_LETTERS, EVENTS, INTAKE, Merge, MergeFn, TableSpec, stored_type, timestamp,
+    DEAD_LETTERS, ERASURES, EVENTS, INTAKE, Merge, MergeFn, TableSpec, stored_type, timestamp,
 };
 pub use table::{Log, Offsets, Table, TableView, Written};
 
@@ -103,9 +107,14 @@ impl Lake {
             .collect()
     }
 
+    /// All tables that are filled from the log, by name.
+    pub fn filled(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.tables().filter(|table| table.spec().is_filled())
+    }
+
     /// The first offset of a partition that each table still lacks.
     pub fn committed(&self, partition: u32) -> impl Iterator<Item = u64> {
-        self.tables()
+        self.filled()
             .map(move |table| table.view().offsets.get(&partition).copied().unwrap_or(0))
     }
 
@@ -128,7 +137,7 @@ impl Lake {
     }
 
     /// The ids made in `made` (milliseconds) of events whose time is at most `apart_us` off, with partition and offset, as the raw
-    /// table's columns `event_id`, `partition` and `offset`, and some that were made before or after.
+    /// table's columns `event_id`, `partition` and `offset`: those that were erased, too, and some that were made before or after.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -138,7 +147,7 @@ impl Lake {
         apart_us: i64,
     ) -> Result<Vec<RecordBatch>, LakeError> {
         let (from_us, to_us) = (made.start() * 1000 - apart_us, made.end() * 1000 + apart_us);
-        let mut out = Vec::new();
+        let mut out = self.erased_ids(from_us, to_us).await?;
         let table = self.table(EVENTS)?;
         let files = table.view().files;
         for file in files.iter().filter(|file| file.meets(from_us, to_us)) {

@@ -177,7 +177,7 @@ impl Table {
         report.files_after += new.len();
         // One commit for all days: the log grows by one entry, and appends wait once.
         if !new.is_empty() {
-            self.rearrange(&old, new).await?;
+            self.replace(&old, new, false).await?;
         }
         Ok(())
     }
@@ -204,7 +204,7 @@ impl Table {
     }
 
     /// The rows of `files`, read as they are asked for.
-    async fn scan(
+    pub(crate) async fn scan(
         &self,
         context: &SessionContext,
         files: &[DataFile],
@@ -305,7 +305,7 @@ fn is_short_of_memory(error: &DataFusionError) -> bool {
 
 /// A context whose queries hold at most about `memory` bytes; what is more goes to temporary files below `folder`. They stand
 /// on the lake's disk, for the system's folder is often memory, and vacuum takes what a kill leaves of them.
-fn bounded(memory: usize, folder: &Path) -> Result<SessionContext, LakeError> {
+pub(crate) fn bounded(memory: usize, folder: &Path) -> Result<SessionContext, LakeError> {
     std::fs::create_dir_all(folder).map_err(LakeError::Folder)?;
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(memory)))

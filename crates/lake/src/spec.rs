@@ -52,6 +52,9 @@ pub const DEAD_LETTERS: &str = "dead_letters";
 /// The ledger: what came in, and what became of it.
 pub const INTAKE: &str = "intake";
 
+/// What was erased: ids, so that nothing is counted again, and sums, so that the rest can still be checked.
+pub const ERASURES: &str = "erasures";
+
 /// UTC microseconds, the one time type of the lake.
 pub fn timestamp() -> DataType {
     DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()))
@@ -90,6 +93,45 @@ impl TableSpec {
             window: "arrived".to_owned(),
             merge: Merge::Keep,
         }
+    }
+
+    /// What was erased of a day: the events' ids and where they were, and what they had added to rollups that stay, summed over the
+    /// day and all keys. One row for each day of each erasure.
+    pub fn erasures() -> Self {
+        let list = |name: &str, fields: Vec<Field>| {
+            let item = Field::new("element", DataType::Struct(fields.into()), false);
+            Field::new(name, DataType::List(Arc::new(item)), false)
+        };
+        let fields = vec![
+            Field::new("day", timestamp(), false),
+            list(
+                "events",
+                vec![
+                    Field::new("event_id", DataType::Binary, false),
+                    Field::new("partition", DataType::Int32, false),
+                    Field::new("offset", DataType::Int64, false),
+                ],
+            ),
+            list(
+                "sums",
+                vec![
+                    Field::new("rollup", DataType::Utf8, false),
+                    Field::new("measure", DataType::Utf8, false),
+                    Field::new("sum", DataType::Int64, false),
+                ],
+            ),
+        ];
+        Self {
+            name: ERASURES.to_owned(),
+            schema: Arc::new(Schema::new(fields)),
+            window: "day".to_owned(),
+            merge: Merge::Keep,
+        }
+    }
+
+    /// Whether it is filled from the log, and so has offsets.
+    pub fn is_filled(&self) -> bool {
+        self.name != ERASURES
     }
 
     /// The intake ledger.

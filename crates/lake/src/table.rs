@@ -324,11 +324,12 @@ impl Table {
         .await
     }
 
-    /// Replaces `old` by files holding the same facts.
-    pub(crate) async fn rearrange(
+    /// Replaces `old` by files holding the same facts, or fewer.
+    pub(crate) async fn replace(
         &self,
         old: &[DataFile],
         new: Vec<(DataFile, Add)>,
+        fewer: bool,
     ) -> Result<(), LakeError> {
         let removed: std::collections::HashSet<&str> =
             old.iter().map(|file| file.path.as_str()).collect();
@@ -341,14 +342,22 @@ impl Table {
             .log_data()
             .iter()
             .filter(|file| removed.contains(file.path().as_ref()))
-            .map(|file| Action::Remove(file.remove_action(false)))
+            .map(|file| Action::Remove(file.remove_action(fewer)))
             .collect();
+        if actions.len() < removed.len() {
+            return Err(LakeError::Conflict {
+                table: self.spec.name.clone(),
+            });
+        }
         actions.extend(adds.into_iter().map(Action::Add));
         fail_point!("lake::before_compaction", |_| std::process::abort());
         loop {
-            let operation = DeltaOperation::Optimize {
-                predicate: None,
-                target_size: 0,
+            let operation = match fewer {
+                true => DeltaOperation::Delete { predicate: None },
+                false => DeltaOperation::Optimize {
+                    predicate: None,
+                    target_size: 0,
+                },
             };
             let done = self
                 .commit(&mut delta, actions.clone(), None, operation, |all| {

@@ -6,13 +6,16 @@
 
 mod backfill;
 pub mod dedup;
+mod erase;
 mod error;
 pub mod intake;
 pub mod pipeline;
+mod sums;
 mod verify;
 mod worker;
 
 pub use backfill::backfill;
+pub use erase::{ACCOUNT, Erasure, erase, survey};
 pub use error::RollupError;
 pub use pipeline::Pipeline;
 pub use verify::{Difference, verify};
@@ -21,7 +24,7 @@ pub use worker::{Tally, Worker, WorkerOptions};
 use tidemark_event::wire::Reader;
 use tidemark_lake::{EVENTS, Lake, Log, Place, TableSpec};
 
-/// Every table that the pipelines write: the raw events, one per rollup, dead letters and the ledger.
+/// Every table of a lake: the raw events, one per rollup, dead letters, the ledger, and the book of erasures.
 ///
 /// # Errors
 /// When a rollup's SQL does not plan or cannot be merged.
@@ -31,6 +34,7 @@ pub async fn table_specs(pipelines: &[Pipeline]) -> Result<Vec<TableSpec>, Rollu
         TableSpec::events(&reader.schema()),
         TableSpec::dead_letters(),
         TableSpec::intake(),
+        TableSpec::erasures(),
     ];
     specs.extend(pipelines.iter().map(|pipeline| pipeline.spec().clone()));
     Ok(specs)

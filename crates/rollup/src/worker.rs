@@ -437,7 +437,7 @@ impl Worker {
         let events = batch.events.iter().map(|rows| conform(rows, stored));
         let events = Arc::new(events.collect::<Result<Vec<_>, _>>()?);
         let mut tasks = Vec::new();
-        for table in self.lake.tables() {
+        for table in self.lake.filled() {
             if !lacks(table, batch)? {
                 continue;
             }

@@ -1,5 +1,6 @@
 //! The `tidemark` binary: command line, configuration, signals; every part it starts lives in a crate of its own.
 
+mod account;
 mod claim;
 mod config;
 mod deliver;
@@ -175,6 +176,11 @@ enum Command {
     Keys {
         #[command(subcommand)]
         command: keys::Command,
+    },
+    /// An account's data.
+    Account {
+        #[command(subcommand)]
+        command: account::Command,
     },
     /// How requests are routed.
     Route {
@@ -370,6 +376,7 @@ async fn dispatch(cli: Cli) -> Result<bool> {
         }
         Command::Clickhouse { command } => warehouse::run(&config, command).await?,
         Command::Keys { command } => keys::run(&config, command)?,
+        Command::Account { command } => return account::run(&config, command).await,
         Command::Route {
             command: RouteCommand::Explain(explain),
         } => return route::explain(&config, &explain),

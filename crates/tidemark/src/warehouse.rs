@@ -135,6 +135,61 @@ fn say(report: Report) {
     ));
 }
 
+/// Whether ClickHouse has what the lake has.
+pub enum Copy {
+    /// None is named.
+    None,
+    /// It has, after a pass.
+    Even(Report),
+    /// Another process sees to it.
+    Followed,
+    /// It could not be brought to it.
+    Behind(String),
+}
+
+impl Copy {
+    /// Whether nothing is left to do.
+    pub fn is_even(&self) -> bool {
+        !matches!(self, Self::Behind(_))
+    }
+}
+
+impl std::fmt::Display for Copy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => write!(f, "none is named"),
+            Self::Even(report) => write!(f, "the same; {} days loaded again", report.days),
+            Self::Followed => write!(
+                f,
+                "the running process that follows this lake does the same within moments"
+            ),
+            Self::Behind(why) => write!(
+                f,
+                "NOT DONE ({why}); `tidemark clickhouse sync` does it once that is mended"
+            ),
+        }
+    }
+}
+
+/// Brings ClickHouse to what the lake has, unless a running process does so by itself.
+pub async fn catch_up(config: &Config, lake: &Lake) -> Result<Copy> {
+    if !config.clickhouse.is_set() {
+        return Ok(Copy::None);
+    }
+    let Some(_one) = claim(&config.data_dir, LOCK)? else {
+        return Ok(Copy::Followed);
+    };
+    let pass = async {
+        let server = Server::new(&config.clickhouse)?;
+        let mut follower = Follower::start(server, lake.clone()).await?;
+        follower.pass().await
+    };
+    Ok(match pass.await {
+        Ok(report) => Copy::Even(report),
+        Err(error) => Copy::Behind(error.to_string()),
+    })
+}
+
 /// How following goes.
 #[derive(Clone, Default)]
 pub struct Following(Arc<Counters>);
