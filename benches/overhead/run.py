@@ -73,11 +73,14 @@ class Gateway:
         return total / TICKS
 
     def resident_mib(self):
-        total = 0
+        """What is resident, and what of it is no page of a file, such as the program itself."""
+        total = own = 0
         for pid in self.processes():
             with contextlib.suppress(OSError):
-                total += int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        return total / 2**20
+                _, resident, of_files, *_ = map(int, pathlib.Path(f"/proc/{pid}/statm").read_text().split())
+                total += resident
+                own += resident - of_files
+        return [round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1) for pages in (total, own)]
 
     def stop(self):
         if self.process and self.process.poll() is None:
@@ -247,14 +250,14 @@ def soak(options, gateway):
     begun = time.monotonic()
     while time.monotonic() < end:
         time.sleep(10)
-        samples.append((round(time.monotonic() - begun), round(gateway.resident_mib(), 1)))
-        say(f"{samples[-1][0]:6} s  {samples[-1][1]:8} MiB")
+        samples.append((round(time.monotonic() - begun), *gateway.resident_mib()))
+        say("{:6} s  {:8} MiB resident, {:8} its own".format(*samples[-1]))
     seen = json.loads(client.communicate()[0])
-    mib = [m for _, m in samples]
-    half = len(mib) // 2
+    half = len(samples) // 2
+    halves = lambda column: [statistics.median(row[column] for row in rows) for rows in (samples[:half] or samples, samples[half:])]
     return {"requests": seen["requests"], "failed": seen["failed"], "first_failure": seen["first_failure"],
-            "per_second": seen["requests"] / seen["seconds"], "median_mib_first_half": statistics.median(mib[:half] or mib),
-            "median_mib_second_half": statistics.median(mib[half:]), "peak_mib": max(mib), "mib": mib}
+            "per_second": seen["requests"] / seen["seconds"], "median_mib_of_halves": halves(1), "median_own_mib_of_halves": halves(2),
+            "peak_mib": max(row[1] for row in samples), "samples": samples}
 
 
 def table(figures):

@@ -104,7 +104,7 @@ pub async fn run(config: &Config, command: Command) -> Result<bool> {
     if dry_run {
         match format {
             Format::Table => {
-                line(format!("Of {shown}, on {} days:", found.days.len()));
+                line(format!("Of {shown}, on {}:", days(&found)));
                 rows(&found.rows);
                 line("Would remain, in sums over all accounts:");
                 stays(&found.stays);
@@ -129,7 +129,7 @@ pub async fn run(config: &Config, command: Command) -> Result<bool> {
         line(report(&who, &gone, true, Some(copy.to_string())));
         return Ok(done);
     }
-    line(format!("Removed of {shown}, on {} days:", gone.days.len()));
+    line(format!("Removed of {shown}, on {}:", days(&gone)));
     rows(&gone.rows);
     line(format!("ClickHouse: {copy}"));
     line("What remains, in sums over all accounts:");
@@ -195,6 +195,13 @@ fn progress() -> Result<ProgressBar> {
 fn step(bar: &ProgressBar, done: usize, all: usize) {
     bar.set_length(all as u64);
     bar.set_position(done as u64);
+}
+
+fn days(erasure: &Erasure) -> String {
+    match erasure.days.len() {
+        1 => "one day".to_owned(),
+        days => format!("{days} days"),
+    }
 }
 
 fn rows(rows: &BTreeMap<String, i64>) {
