@@ -23,7 +23,10 @@ const MONTH_US: i64 = 30 * 86_400 * 1_000_000;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let dir = arguments.next().context("usage: ingest DIR [EVENTS]")?;
+    let dir = arguments
+        .next()
+        .filter(|dir| !dir.starts_with('-'))
+        .context("usage: ingest DIR [EVENTS]")?;
     let events: u64 = arguments
         .next()
         .map_or(Ok(2_000_000), |text| text.parse())
