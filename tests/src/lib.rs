@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `crash` | `TIDEMARK_KILLS=25 TIDEMARK_RANDOM_KILLS=100` |
 //! | `lake_longevity` | `TIDEMARK_COMMITS=5000` |
-//! | `kafka`, with `--features kafka` | `TIDEMARK_KAFKA_KILLS=100 TIDEMARK_KAFKA_FREEZES=50 TIDEMARK_KAFKA_OUTAGES=20` |
+//! | `kafka`, with `--features kafka` | `TIDEMARK_KAFKA_KILLS=100 TIDEMARK_KAFKA_FREEZES=50 TIDEMARK_KAFKA_CHURN_S=300 TIDEMARK_KAFKA_OUTAGES=20 TIDEMARK_KAFKA_OUTAGE_S=45` |
 //! | `warehouse` | `TIDEMARK_WAREHOUSE_KILLS=25 TIDEMARK_WAREHOUSE_CUTS=20` |
 //! | `ingest` | `TIDEMARK_INGEST_EVENTS=100000` |
 //! | `golden` | `UPDATE_CASES=1` writes the files in `pipelines/cases` anew |

@@ -1,6 +1,7 @@
 //! Journal, forwarder, a real Kafka broker, and rollup workers that come and go, sleep and die: everything is counted once.
 //!
-//! Acceptance: `TIDEMARK_KAFKA_KILLS=100 TIDEMARK_KAFKA_FREEZES=50 TIDEMARK_KAFKA_OUTAGES=20 cargo test --release --workspace --test kafka -- --nocapture`
+//! Acceptance, an hour and a half: `TIDEMARK_KAFKA_KILLS=100 TIDEMARK_KAFKA_FREEZES=50 TIDEMARK_KAFKA_CHURN_S=300
+//! TIDEMARK_KAFKA_OUTAGES=20 TIDEMARK_KAFKA_OUTAGE_S=45 cargo test --release --workspace --test kafka -- --nocapture`
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -273,6 +274,17 @@ fn come_and_go(stage: &Stage) {
         // The group gives its partitions to others; when it wakes up it must not commit what it had read.
         workers[at].freeze(Duration::from_millis(7_500)).unwrap();
         thread::sleep(Duration::from_millis(500));
+        alive(&mut workers);
+    }
+    // The group has hardly given the partitions when it has to give them again.
+    let churn = Duration::from_secs(size("TIDEMARK_KAFKA_CHURN_S", 6));
+    let began = Instant::now();
+    while began.elapsed() < churn {
+        thread::sleep(Duration::from_secs(2));
+        let fresh = stage.worker("").unwrap();
+        let at = dice.below(workers.len() as u64) as usize;
+        std::mem::replace(&mut workers[at], fresh).leave().unwrap();
+        left += 1;
         alive(&mut workers);
     }
     let book = publisher.stop();

@@ -70,6 +70,7 @@ impl Forwarder {
             counters: Arc::clone(&counters),
             kept: Instant::now(),
         };
+        work.count();
         let told = Arc::clone(&stop);
         let thread = thread::Builder::new()
             .name("forwarder".to_owned())
@@ -245,6 +246,12 @@ impl Work {
             .producer
             .poll(if idle { IDLE } else { Duration::ZERO });
         self.reports(sender)?;
+        self.count();
+        Ok(())
+    }
+
+    /// Says how much waits: before the first turn too, or for a moment nothing would seem to.
+    fn count(&self) {
         let waiting = self.lanes.iter().enumerate().map(|(partition, lane)| {
             let end = self.spool.end_offset(partition as u32);
             end.saturating_sub(lane.window.done())
@@ -252,7 +259,6 @@ impl Work {
         self.counters
             .waiting
             .store(waiting.sum(), Ordering::Relaxed);
-        Ok(())
     }
 
     fn reports(&mut self, sender: &Sender) -> Result<(), String> {
