@@ -10,96 +10,24 @@ how many, which ids, tokens, cost. Needs Java 17, Maven and Python with venv, fo
 
 import argparse
 import csv
-import datetime
 import hashlib
 import json
 import os
 import pathlib
 import random
 import re
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
-import urllib.request
-import uuid
 
-HERE = pathlib.Path(__file__).resolve().parent
-SERVICES = HERE.parent / "services"
-CACHE = pathlib.Path.home() / ".cache/tidemark"
+from parts import HERE, SERVICES, SUMS, Stage, compare, cpu, digest, engine, events, fetch, made_here, python, size, warehouse
+
 ROUTER, WORKERS, API_LAKE, API_CLICKHOUSE, SIM, KAFKA, STORE = 19480, (19481, 19482), 19483, 19484, 19490, 19392, 19500
-started = []
-
-
-def start(name, *command, ready=None):
-    """Starts a process; waits until its output matches `ready`."""
-    log = (work / f"{name}.log").open("a+")
-    at = log.seek(0, 2)
-    process = subprocess.Popen([str(part) for part in command], cwd=work, stdout=log, stderr=subprocess.STDOUT)
-    started.append(process)
-    deadline = time.time() + 90
-    while ready:
-        with (work / f"{name}.log").open() as text:
-            text.seek(at)
-            if found := re.search(ready, text.read()):
-                return process, found
-        if process.poll() is not None or time.time() > deadline:
-            sys.exit(f"{name} does not run: see {work}/{name}.log")
-        time.sleep(0.1)
-    return process, None
-
-
-def cpu(pid):
-    """Seconds of CPU that a process has used."""
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def size(folder, files="*"):
-    return sum(file.stat().st_size for file in folder.rglob(files) if file.is_file())
-
-
-def tidemark(*arguments):
-    done = subprocess.run([binary, *map(str, arguments)], cwd=work, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"tidemark {' '.join(map(str, arguments))}: {done.stderr}")
-    return done.stdout
-
-
-def fetch(url, body=None, headers=None):
-    with urllib.request.urlopen(urllib.request.Request(url, body, headers or {}), timeout=60) as answer:
-        return answer.read().decode()
-
-
-def python(folder, *packages):
-    """Python of a venv with what is asked for."""
-    venv = CACHE / folder
-    if not (venv / "bin/python").exists():
-        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-    subprocess.run([venv / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages], check=True)
-    return venv / "bin/python"
-
-
-def events(count):
-    """Usage events whose requests, tokens and costs are known here."""
-    dice, now = random.Random(5), time.time()
-    for n in range(count):
-        at = datetime.datetime.fromtimestamp(now - dice.randrange(20 * 86_400), datetime.timezone.utc)
-        yield {
-            "event_id": str(uuid.UUID(int=dice.getrandbits(128))), "ts": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "request_id": f"made-{n}", "account_id": f"a{n % 50}", "app": f"https://app{n % 7}.example",
-            "model": ["openai/gpt-4o", "anthropic/claude-sonnet-4.5"][n % 2], "provider": ["openai", "anthropic"][n % 2],
-            "prompt_tokens": dice.randrange(1, 5000), "completion_tokens": dice.randrange(1, 900), "cost_nanousd": dice.randrange(1, 10**7),
-        }
 
 
 def main():
     oracle, birth = {"events": 0, "tokens": 0}, time.time()
-    house, found = start("clickhouse", python("clickhouse", "-r", SERVICES / "clickhouse/requirements.txt"),
-                     SERVICES / "clickhouse/serve.py", work / "clickhouse", "--port", 0, ready=r"ready: (http://\S+)")
-    clickhouse = found.group(1)
+    house, clickhouse = engine(stage)
     start("kafka", SERVICES / "kafka/run", work / "kafka", "--port", KAFKA, "--brokers", options.brokers, ready="ready: ")
     start("sim", binary, "sim", "--speed", "max", "--no-faults", "--listen", f"127.0.0.1:{SIM}", ready="# Simulated")
     settings = (work / "sim.log").read_text() + f"""
@@ -167,17 +95,10 @@ secret_key_file = "{work}/secret"
                 oracle["tokens"] += int(row["ContextTokens"]) + int(row["GeneratedTokens"])
 
     # Until both sinks stand still.
-    def lake(sql):
-        lines = tidemark("sql", *common, "--data-dir", "lake", "--format", "json", sql).splitlines()
-        return [json.loads(line) for line in lines]
-
-    def warehouse(sql):
-        return fetch(f"{clickhouse}/?database=tidemark", sql.encode()).strip()
-
     # The api over the lake says how far it is: a `tidemark sql` of ours would open every table, and be most of what the store is asked.
     def counted():
         totals = json.loads(fetch(f"http://127.0.0.1:{API_LAKE}/api/v1/rankings/models?period=all"))["meta"]["totals"]
-        return totals["total_requests"], warehouse("SELECT count(*) AS n FROM usage_events")
+        return totals["total_requests"], warehouse(clickhouse, "SELECT count(*) AS n FROM usage_events")
 
     began = time.time()
     while counted() != (oracle["events"], str(oracle["events"])):
@@ -194,26 +115,19 @@ secret_key_file = "{work}/secret"
         text = fetch(f"http://127.0.0.1:{STORE}/minio/v2/metrics/cluster")
         asked = {kind: int(float(n)) for kind, n in re.findall(r'minio_s3_requests_total{api="(\w+)"[^}]*} (\S+)', text)}
 
-    sums = "count(*) AS n, sum(prompt_tokens + completion_tokens) AS tokens, sum(cost_nanousd) AS cost"
-    inlake = lake(f"SELECT {sums} FROM usage_events")[0]
-    inhouse = [int(part) for part in warehouse(f"SELECT {sums} FROM usage_events").split("\t")]
-    digest = lambda ids: f"{len(ids)} {hashlib.sha256(chr(10).join(sorted(ids)).encode()).hexdigest()[:16]}"
+    inlake = stage.lake(f"SELECT {SUMS} FROM usage_events", *common)[0]
+    inhouse = [int(part) for part in warehouse(clickhouse, f"SELECT {SUMS} FROM usage_events").split("\t")]
     plain = lambda text: text.replace("-", "").lower()
-    lake_ids = [plain(row["id"]) for row in lake("SELECT event_id AS id FROM usage_events")]
-    house_ids = [plain(line) for line in warehouse("SELECT event_id FROM usage_events").splitlines()]
-    ours = "SELECT request_id AS id, cost_nanousd AS cost FROM usage_events WHERE request_id LIKE 'made-%'"
-    lake_ours = lake(ours)
-    house_ours = [line.split("\t") for line in warehouse(ours).splitlines()]
+    lake_ids = [plain(row["id"]) for row in stage.lake("SELECT event_id AS id FROM usage_events", *common)]
+    house_ids = [plain(line) for line in warehouse(clickhouse, "SELECT event_id FROM usage_events").splitlines()]
     checks = [
         ("events", oracle["events"], inlake["n"], inhouse[0]),
         ("tokens", oracle["tokens"], inlake["tokens"], inhouse[1]),
         ("ids, each once", digest(set(lake_ids)), digest(lake_ids), digest(house_ids)),
-        ("requests of events made here", digest([event["request_id"] for event in made]),
-         digest([row["id"] for row in lake_ours]), digest([row[0] for row in house_ours])),
-        ("their cost", sum(event["cost_nanousd"] for event in made),
-         sum(row["cost"] for row in lake_ours), sum(int(row[1]) for row in house_ours)),
+        *made_here(stage, common, clickhouse, made),
         ("cost of all", None, inlake["cost"], inhouse[2]),
     ]
+
     # Rankings over the lake and over ClickHouse, from two processes; each looks at its tables twice a second.
     def rankings(port):
         boards = {}
@@ -228,13 +142,9 @@ secret_key_file = "{work}/secret"
         time.sleep(0.5)
     for board, (rows, answer) in boards.items():
         checks.append((f"ranking {board}, {rows} rows", None, answer, others[board][1]))
-    wrong = 0
-    for name, wanted, here, there in checks:
-        same = here == there and wanted in (here, None)
-        wrong += not same
-        print(f"{'ok   ' if same else 'WRONG'} {name:30} {'' if wanted is None else f'sent {wanted}  '}lake {here}  clickhouse {there}")
+    wrong = compare(checks)
     # What it took; bytes are as they lie on the disk, before compaction has put the small files of a minute together.
-    kept = int(warehouse("SELECT sum(bytes_on_disk) FROM system.parts WHERE database = 'tidemark' AND active"))
+    kept = int(warehouse(clickhouse, "SELECT sum(bytes_on_disk) FROM system.parts WHERE database = 'tidemark' AND active"))
     topic = sum(size(folder, "*.log") for folder in (work / "kafka/broker-1/data").glob("tidemark.usage-*"))
     each = lambda size: f"{size / oracle['events']:.0f}"
     stored = size(work / "store/tidemark") if options.bucket else size(work / "lake/lake")
@@ -242,9 +152,7 @@ secret_key_file = "{work}/secret"
     if options.bucket:
         print(f"requests to the store in {ran:.0f} s: {', '.join(f'{kind} {count}' for kind, count in asked.items())}")
     print(f"both sinks complete {settled:.1f} s after the last event")
-    proof = subprocess.run([binary, "lake", "verify", *common, "--data-dir", "lake"], cwd=work, capture_output=True, text=True)
-    print(proof.stdout.strip() or proof.stderr.strip())
-    return 1 if wrong or proof.returncode else 0
+    return 0 if stage.verify(*common) and not wrong else 1
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -258,21 +166,6 @@ parser.add_argument("--keep", action="store_true", help="leave the folder of log
 parser.add_argument("traces", nargs="*", help="in Azure's format")
 options = parser.parse_args()
 options.traces = [str(pathlib.Path(trace).resolve()) for trace in options.traces]
-binary = str(pathlib.Path(options.tidemark).resolve())
-work = pathlib.Path(tempfile.mkdtemp(prefix="tidemark-end-to-end-"))
-try:
-    code = main()
-finally:
-    for process in reversed(started):
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-    for process in started:
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-    if options.keep:
-        print(f"kept: {work}")
-    else:
-        shutil.rmtree(work, ignore_errors=True)
-sys.exit(code)
+stage = Stage(options.tidemark)
+binary, work, start, tidemark = stage.binary, stage.work, stage.start, stage.tidemark
+stage.run(main, options.keep)

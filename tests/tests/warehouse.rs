@@ -375,6 +375,41 @@ async fn rankings_are_the_same_from_both() {
     eprintln!("{} answers alike from lake and ClickHouse", lake.len());
 }
 
+/// An insert that comes again is told by its token, and beyond the window of tokens by the ledger.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_sent_again_counts_once() {
+    if !is_wanted() {
+        return;
+    }
+    let mut dice = Dice::new(23);
+    let mut stage = Stage::set().await;
+    stage.grow(&mut dice).await;
+    assert_eq!(stage.differences().await, [""; 0]);
+
+    // Rows are in, their line is not: the next pass sends them again. Three times, then once for good.
+    let told = "SELECT coalesce(sum(value), 0) FROM system.events WHERE event = 'DuplicatedInsertedBlocks'";
+    stage.grow(&mut dice).await;
+    for _ in 0..3 {
+        assert!(!stage.passes("warehouse::after_insert=return").success());
+    }
+    assert_eq!(stage.differences().await, [""; 0]);
+    assert_eq!(
+        stage.engine.ask(told).unwrap().trim(),
+        "3",
+        "by their token"
+    );
+
+    // One token is remembered, and many files come after it: none is sent again though nobody would notice that it was.
+    stage
+        .engine
+        .ask("ALTER TABLE raw_events MODIFY SETTING non_replicated_deduplication_window = 1")
+        .unwrap();
+    for _ in 0..4 {
+        stage.grow(&mut dice).await;
+        assert_eq!(stage.differences().await, [""; 0]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn planted_bugs_are_caught() {
     if !is_wanted() {

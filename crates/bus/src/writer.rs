@@ -67,7 +67,7 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     limits: Limits,
     lanes: Vec<Lane>,
-    /// An append was refused since the last one that fitted.
+    /// An append was refused, or met a full disk, since the last one that fitted.
     short_of_room: bool,
     poison: Option<String>,
 }
@@ -258,6 +258,8 @@ impl Writer {
                 return self.poison(&error);
             }
         }
+        // Room is short, whatever the bound says: consumed segments must go even if they are not complete.
+        self.short_of_room |= matches!(failed.error, JournalError::DiskFull { .. });
         tracing::warn!(error = %failed.error, "an append failed and was taken back");
         failed.error
     }

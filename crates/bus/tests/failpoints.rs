@@ -166,6 +166,26 @@ fn a_failed_write_is_taken_back() {
     scenario.teardown();
 }
 
+/// On a full disk nothing gets complete any more: what is consumed goes all the same, or the disk stayed full for ever.
+#[test]
+fn a_full_disk_gets_consumed_records_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = FailScenario::setup();
+    let journal = Journal::open(dir.path(), options()).unwrap();
+    journal.append_blocking(vec![(0, record(0))]).unwrap();
+    journal.trim(0, 1).unwrap();
+    assert!(journal.stats().bytes > 0, "while there is room");
+    fail::cfg("journal::fail_write", "return").unwrap();
+    let error = journal.append_blocking(vec![(0, record(1))]).unwrap_err();
+    assert!(matches!(error, JournalError::DiskFull { .. }), "{error}");
+    journal.trim(0, 1).unwrap();
+    assert_eq!(journal.stats().bytes, 0);
+    fail::cfg("journal::fail_write", "off").unwrap();
+    journal.append_blocking(vec![(0, record(1))]).unwrap();
+    assert_eq!((journal.start_offset(0), journal.end_offset(0)), (1, 2));
+    scenario.teardown();
+}
+
 #[test]
 fn a_failed_sync_stops_the_writer() {
     let dir = tempfile::tempdir().unwrap();
