@@ -326,6 +326,7 @@ async fn errors_show_nothing_from_inside() {
         context: SessionContext::new(),
         directory: Directory::default(),
         as_of: Utc::now(),
+        today: Utc::now().date_naive(),
     };
     let (app, _) = app(Some(broken));
     let (status, body) = json(&app, "/api/v1/rankings/models").await;

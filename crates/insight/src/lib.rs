@@ -43,7 +43,7 @@ use tidemark_lake::Held;
 
 /// What boards and statistics read: what a [`Source`] has to hold beside the catalog.
 pub fn held() -> Vec<Held> {
-    let mut held = vec![Held::from("accounts_by_day".to_owned())];
+    let mut held = vec![Held::by_windows("accounts_by_day", Window::begins())];
     held.extend(Statistics::held());
     held
 }

@@ -4,6 +4,9 @@ use crate::InsightError;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use std::str::FromStr;
 
+/// Equal windows before its own that a board can compare with: `$before_1` to `$before_3`.
+const COMPARED: u64 = 3;
+
 /// The longest list, and the default one.
 pub const MAX_LIMIT: u32 = 50;
 
@@ -156,6 +159,14 @@ impl Window {
             until: now,
             days: days.unwrap_or(0),
         }
+    }
+
+    /// How many days before today the windows begin that questions can be about: those of the periods, and the equal ones before
+    /// them that boards of growth compare with.
+    pub fn begins() -> Vec<u32> {
+        let days = Period::ALL.iter().filter_map(|period| period.days());
+        days.flat_map(|days| (0..=COMPARED).map(move |windows| (days - 1 + windows * days) as u32))
+            .collect()
     }
 
     /// Microseconds at which the rows of the window begin and, exclusively, end.

@@ -130,6 +130,10 @@ impl Rankings {
         query: &RankingQuery,
     ) -> Result<Arc<Ranking>, InsightError> {
         self.check(query)?;
+        let query = &RankingQuery {
+            now: query.now.or_else(|| Some(snapshot.clock(Utc::now()))),
+            ..query.clone()
+        };
         let slot = self.slot(Key {
             ranking: query.ranking.clone(),
             period: query.period,

@@ -3,7 +3,7 @@
 use crate::InsightError;
 use crate::directory::Directory;
 use crate::public::publish;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use datafusion::execution::context::SessionContext;
 use std::sync::Arc;
 use tidemark_catalog::Catalog;
@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub directory: Directory,
     /// Everything committed up to here is in it.
     pub as_of: DateTime<Utc>,
+    /// Today, as far as the held tables know: they hold days together that no window of this day tells apart.
+    pub today: NaiveDate,
 }
 
 impl Snapshot {
@@ -38,7 +40,15 @@ impl Snapshot {
             context: publish(held, &catalog, now).await?,
             directory: Directory::new(catalog),
             as_of,
+            today: now.date_naive(),
         })
+    }
+
+    /// `now`, or the last moment of today if that is over already: around midnight, for as long as a refresh takes.
+    pub(crate) fn clock(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let midnight = self.today.succ_opt().unwrap_or(NaiveDate::MAX);
+        let midnight = midnight.and_time(NaiveTime::MIN).and_utc();
+        now.min(midnight - TimeDelta::microseconds(1))
     }
 }
 

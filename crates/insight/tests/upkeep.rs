@@ -25,12 +25,14 @@ async fn an_answer_is_kept_until_the_data_changes() {
         context: context(&spread("alder/one", 10, 5)),
         as_of: now(),
         directory: Directory::default(),
+        today: now().date_naive(),
     };
     let new = Snapshot {
         version: 2,
         context: context(&spread("alder/one", 10, 6)),
         as_of: now(),
         directory: Directory::default(),
+        today: now().date_naive(),
     };
     let first = rankings
         .answer_cached(&old, &query("models"))
@@ -83,6 +85,7 @@ async fn who_asks_at_the_same_time_shares_one_computation() {
         context: context(&spread("alder/one", 10, 5)),
         as_of: now(),
         directory: Directory::default(),
+        today: now().date_naive(),
     };
     let asked: Vec<_> = (0..16)
         .map(|_| {

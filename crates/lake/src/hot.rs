@@ -4,17 +4,20 @@ use crate::error::LakeError;
 use crate::files::DataFile;
 use crate::merge::merged;
 use crate::spec::{Merge, TableSpec};
+use crate::stretch::{Folded, Folding, Stretches};
 use crate::{Lake, files, sketch};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::unary;
 use arrow::datatypes::{Schema, TimestampMicrosecondType};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use datafusion::datasource::MemTable;
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use object_store::ObjectStore;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+const DAY_US: i64 = 86_400_000_000;
 
 /// What is held of a table.
 #[derive(Debug, Clone)]
@@ -25,6 +28,9 @@ pub struct Held {
     pub table: String,
     /// Which part; none for all.
     pub part: Option<Part>,
+    /// How many UTC days before today the windows begin that are asked for. Days that none of them tells apart are held as one: exact
+    /// for those windows, and for no others. Empty to hold every day.
+    pub begins: Vec<u32>,
 }
 
 /// The newest rows of a rollup and some of its values: what bounds the memory of a table that has a row for every minute.
@@ -45,6 +51,7 @@ impl From<String> for Held {
             name: table.clone(),
             table,
             part: None,
+            begins: Vec::new(),
         }
     }
 }
@@ -56,6 +63,15 @@ impl Held {
             name: name.to_owned(),
             table: table.to_owned(),
             part: Some(part),
+            begins: Vec::new(),
+        }
+    }
+
+    /// All of a table that has windows of a day, for questions whose windows begin that many days before today.
+    pub fn by_windows(table: &str, begins: Vec<u32>) -> Self {
+        Self {
+            begins,
+            ..Self::from(table.to_owned())
         }
     }
 }
@@ -65,7 +81,11 @@ pub struct Hot {
     lake: Lake,
     held: Vec<Held>,
     loaded: HashMap<String, Vec<RecordBatch>>,
+    /// By name of the held table and first day.
+    folded: HashMap<(String, i64), Folded<String>>,
     versions: Vec<u64>,
+    /// The day that was today at the last refresh.
+    today: i64,
     generation: u64,
 }
 
@@ -76,7 +96,9 @@ impl Hot {
             lake,
             held: held.into_iter().map(Into::into).collect(),
             loaded: HashMap::new(),
+            folded: HashMap::new(),
             versions: Vec::new(),
+            today: 0,
             generation: 0,
         }
     }
@@ -86,6 +108,17 @@ impl Hot {
     /// # Errors
     /// When a table is unknown or a file cannot be read.
     pub async fn refresh(&mut self) -> Result<Option<(u64, SessionContext)>, LakeError> {
+        self.refresh_at(Utc::now()).await
+    }
+
+    /// The same, with the day of `now` as today.
+    ///
+    /// # Errors
+    /// As [`Hot::refresh`].
+    pub async fn refresh_at(
+        &mut self,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(u64, SessionContext)>, LakeError> {
         let views = self
             .held
             .iter()
@@ -95,40 +128,73 @@ impl Hot {
             })
             .collect::<Result<Vec<_>, LakeError>>()?;
         let versions: Vec<u64> = views.iter().map(|(_, _, view)| view.version).collect();
-        if versions == self.versions {
+        let today = day_of(now.timestamp_micros());
+        let has_moved = today != self.today && self.held.iter().any(|held| !held.begins.is_empty());
+        if versions == self.versions && !has_moved {
             return Ok(None);
         }
         let context =
             SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
         sketch::register(&context);
-        let mut kept = HashMap::new();
+        let (mut kept, mut kept_folded) = (HashMap::new(), HashMap::new());
         for (held, table, view) in &views {
-            let shape = Shape::of(held, table.spec());
+            let shape = Shape::of(held, table.spec(), now);
             let store = table.store().await;
             let mut rows = Vec::new();
-            for file in view.files.iter().filter(|file| shape.wants(file)) {
-                let key = format!("{}/{}", held.name, file.path);
-                let batches = match self.loaded.remove(&key) {
-                    Some(batches) => batches,
-                    None => shape.read(store.as_ref(), &file.path).await?,
-                };
-                rows.extend(batches.iter().cloned());
-                kept.insert(key, batches);
+            let wanted = view.files.iter().filter(|file| shape.wants(file));
+            for stretch in shape.stretches.split(wanted, |file| day_of(file.window.0)) {
+                let mut apart = stretch.of;
+                if let Some(first) = stretch.several {
+                    let key = (held.name.clone(), first);
+                    let known = self.folded.remove(&key);
+                    let mut plan = Folded::plan(known, apart, |file| file.path.clone());
+                    let folded = match plan.folded.take() {
+                        Some(folded) => folded,
+                        None => {
+                            let mut folding = Folding::new(&shape, first, &mut plan);
+                            for file in &plan.settled {
+                                let rows = shape.read(store.as_ref(), &file.path).await?;
+                                folding.add(file.path.clone(), rows).await?;
+                            }
+                            folding.finish().await?
+                        }
+                    };
+                    apart = plan.beside;
+                    rows.extend(folded.rows().iter().cloned());
+                    kept_folded.insert(key, folded);
+                }
+                for file in apart {
+                    let key = format!("{}/{}", held.name, file.path);
+                    let batches = match self.loaded.remove(&key) {
+                        Some(batches) => batches,
+                        None => shape.read(store.as_ref(), &file.path).await?,
+                    };
+                    rows.extend(batches.iter().cloned());
+                    kept.insert(key, batches);
+                }
             }
             let rows = MemTable::try_new(Arc::clone(&shape.spec.schema), vec![rows])?;
             context.register_table(held.name.as_str(), Arc::new(rows))?;
         }
         self.loaded = kept;
+        self.folded = kept_folded;
         self.versions = versions;
+        self.today = today;
         self.generation += 1;
         Ok(Some((self.generation, context)))
     }
 
     /// Bytes that the held rows take.
     pub fn size(&self) -> usize {
-        let batches = self.loaded.values().flatten();
+        let folded = self.folded.values().flat_map(Folded::rows);
+        let batches = self.loaded.values().flatten().chain(folded);
         batches.map(RecordBatch::get_array_memory_size).sum()
     }
+}
+
+/// The UTC day of a time in microseconds, since 1970.
+fn day_of(us: i64) -> i64 {
+    us.div_euclid(DAY_US)
 }
 
 /// How the rows of one held table are read.
@@ -138,26 +204,31 @@ pub struct Shape {
     pub spec: TableSpec,
     /// Older windows are left out.
     pub since_us: Option<i64>,
+    /// Which days are held as one.
+    pub stretches: Stretches,
     grain_us: Option<i64>,
 }
 
 impl Shape {
-    /// That of a table now: what is recent enough moves on.
-    pub fn of(held: &Held, table: &TableSpec) -> Self {
+    /// That of a table at `now`: what is recent enough moves on.
+    pub fn of(held: &Held, table: &TableSpec, now: DateTime<Utc>) -> Self {
         let spec = table.clone();
+        let stretches = Stretches::new(&held.begins, day_of(now.timestamp_micros()));
         let Some(part) = held.part else {
             return Self {
                 spec,
                 since_us: None,
+                stretches,
                 grain_us: None,
             };
         };
-        let since = Utc::now().timestamp_micros() - part.since.as_micros() as i64;
+        let since = now.timestamp_micros() - part.since.as_micros() as i64;
         let grain_us = part.grain.map(|grain| (grain.as_micros() as i64).max(1));
         Self {
             spec: narrow(spec, part.values),
             // The window that was running then is held whole.
             since_us: Some(grain_us.map_or(since, |grain| since - since.rem_euclid(grain))),
+            stretches,
             grain_us,
         }
     }
@@ -192,17 +263,29 @@ impl Shape {
     /// When they are not rows of the table.
     pub async fn fit(&self, rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, LakeError> {
         match self.grain_us {
-            Some(grain) if !rows.is_empty() => self.coarsen(rows, grain).await,
-            _ => Ok(rows),
+            Some(grain) => self.coarsen(rows, |us| us - us.rem_euclid(grain)).await,
+            None => Ok(rows),
         }
     }
 
-    /// Windows rounded down, and the rows that then have one key as one row.
+    /// Rows as rows of one day.
+    pub(crate) async fn fold(
+        &self,
+        rows: Vec<RecordBatch>,
+        day: i64,
+    ) -> Result<Vec<RecordBatch>, LakeError> {
+        self.coarsen(rows, |_| day * DAY_US).await
+    }
+
+    /// Windows moved to where others are, and the rows that then have one key as one row.
     async fn coarsen(
         &self,
         rows: Vec<RecordBatch>,
-        grain: i64,
+        begin: impl Fn(i64) -> i64,
     ) -> Result<Vec<RecordBatch>, LakeError> {
+        if rows.is_empty() {
+            return Ok(rows);
+        }
         let schema = &self.spec.schema;
         let at = schema.index_of(&self.spec.window)?;
         let rows = rows
@@ -210,8 +293,7 @@ impl Shape {
             .map(|batch| {
                 let mut columns = batch.columns().to_vec();
                 let times = columns[at].as_primitive::<TimestampMicrosecondType>();
-                let floored: TimestampMicrosecondArray =
-                    unary(times, |us| us - us.rem_euclid(grain));
+                let floored: TimestampMicrosecondArray = unary(times, &begin);
                 columns[at] = Arc::new(floored.with_timezone_opt(times.timezone())) as ArrayRef;
                 Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
             })

@@ -19,6 +19,7 @@ mod scan;
 pub mod sketch;
 mod spec;
 mod sql;
+mod stretch;
 mod table;
 mod writer;
 
@@ -34,6 +35,7 @@ pub use place::{Bucket, BucketAddress, Place};
 pub use spec::{
     DEAD_LETTERS, ERASURES, EVENTS, INTAKE, Merge, MergeFn, TableSpec, stored_type, timestamp,
 };
+pub use stretch::{Folded, Folding, Plan, Stretch, Stretches};
 pub use table::{Log, Offsets, Table, TableView, Written};
 
 use arrow::array::RecordBatch;

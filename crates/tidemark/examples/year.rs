@@ -1,7 +1,8 @@
 //! What rankings cost over a year: `year DIR [ROWS_A_DAY]`, for a folder that does not exist yet or was made by this.
 //!
 //! Makes 365 days of the rollup that rankings read (`accounts_by_day`): 400 models of 40 authors at 60 providers, 5,000 accounts and
-//! 100 apps, as uneven as traffic is. Then, as the api does, loads the lake's newest state, and asks every board in every period by
+//! 100 apps, as uneven as traffic is. An account is one app or none, and has twelve models that it uses, at up to three providers
+//! each: about as many rows a day as the demo's traffic makes. Then, as the api does, loads the lake's newest state, and asks every board in every period by
 //! every metric once, each answer computed anew.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -63,28 +64,34 @@ async fn fill(lake: &Lake, rows: usize) -> Result<()> {
 fn some_day(spec: &TableSpec, day: i64, rows: usize, dice: &mut StdRng) -> Result<RecordBatch> {
     let (model, account) = (Zipf::new(400.0, 1.0)?, Zipf::new(5_000.0, 0.8)?);
     let tokens = LogNormal::new(9.0, 2.0)?;
-    let models: Vec<i64> = (0..rows).map(|_| model.sample(dice) as i64).collect();
-    let mut text = |of: &mut dyn FnMut(i64, &mut StdRng) -> String| -> ArrayRef {
-        let cells = models.iter().map(|model| of(*model, dice));
+    // Who it is, and which of its models: both say the same on every day.
+    let who: Vec<(u64, i64)> = (0..rows)
+        .map(|_| {
+            let account = account.sample(dice) as u64;
+            let mut taste = StdRng::seed_from_u64(account * 12 + dice.random_range(0..12));
+            (account, model.sample(&mut taste) as i64)
+        })
+        .collect();
+    let mut text = |of: &mut dyn FnMut(u64, i64, &mut StdRng) -> String| -> ArrayRef {
+        let cells = who
+            .iter()
+            .map(|(account, model)| of(*account, *model, dice));
         Arc::new(StringArray::from_iter_values(cells))
     };
     let columns = [
-        text(&mut |_, dice| {
-            format!(
-                "{:032x}",
-                account.sample(dice) as u64 * 0x9E37_79B9_7F4A_7C15
-            )
-        }),
-        text(&mut |_, dice| match dice.random_range(0..300) {
+        text(&mut |account, _, _| format!("{:032x}", u128::from(account) << 64)),
+        text(&mut |account, _, _| match account % 300 {
             app @ 0..100 => format!("https://app{app}.example"),
             _ => String::new(),
         }),
-        text(&mut |model, _| format!("author{}/model-{model}", model % 40)),
-        text(&mut |_, dice| match dice.random_range(0..10) {
+        text(&mut |_, model, _| format!("author{}/model-{model}", model % 40)),
+        text(&mut |account, _, _| match account % 10 {
             0 => "free".to_owned(),
             _ => String::new(),
         }),
-        text(&mut |model, dice| format!("provider{}", (model * 7 + dice.random_range(0..9)) % 60)),
+        text(&mut |_, model, dice| {
+            format!("provider{}", (model * 7 + dice.random_range(0..3)) % 60)
+        }),
     ];
     let [account_id, app, model, variant, provider] = columns;
     let mut batch = Vec::new();

@@ -43,10 +43,10 @@ impl Tables {
         Self::Lake(Hot::new(lake, held()))
     }
 
-    async fn refresh(&mut self) -> Result<Option<SessionContext>> {
+    async fn refresh(&mut self, now: DateTime<Utc>) -> Result<Option<SessionContext>> {
         let changed = match self {
-            Self::Lake(hot) => hot.refresh().await?,
-            Self::Warehouse(warm) => warm.refresh().await?,
+            Self::Lake(hot) => hot.refresh_at(now).await?,
+            Self::Warehouse(warm) => warm.refresh_at(now).await?,
         };
         if let Self::Lake(hot) = self
             && changed.is_some()
@@ -85,14 +85,16 @@ impl Newest {
         mut stopped: watch::Receiver<bool>,
     ) {
         let (mut tables, mut version, mut as_of) = (None, 0, Utc::now());
+        let mut today = as_of.date_naive();
         let mut shown: Option<(Arc<Catalog>, usize)> = None;
         loop {
             let committed = *tally.borrow_and_update();
             let known = Arc::clone(&catalog.borrow_and_update());
-            match from.refresh().await {
+            let now = Utc::now();
+            match from.refresh(now).await {
                 Ok(Some(context)) => {
                     tables = Some(context);
-                    as_of = newest(committed);
+                    (as_of, today) = (newest(committed), now.date_naive());
                     shown = None;
                 }
                 Ok(None) => {}
@@ -101,7 +103,6 @@ impl Newest {
                     tracing::warn!(%error, "the ranking tables could not be refreshed; trying again")
                 }
             }
-            let now = Utc::now();
             let aliases = known.aliases().iter();
             let revealed = aliases.filter(|alias| alias.is_revealed(now)).count();
             let is_shown = shown.as_ref().is_some_and(|(catalog, aliases)| {
@@ -110,8 +111,12 @@ impl Newest {
             if let Some(tables) = tables.as_ref().filter(|_| !is_shown) {
                 version += 1;
                 let catalog = Arc::clone(&known);
-                if self.publish(version, tables, catalog, as_of, now).await {
-                    shown = Some((known, revealed));
+                match Snapshot::publish(version, tables, catalog, as_of, now).await {
+                    Ok(snapshot) => {
+                        self.show(Snapshot { today, ..snapshot });
+                        shown = Some((known, revealed));
+                    }
+                    Err(error) => tracing::error!(%error, "the ranking tables cannot be prepared"),
                 }
             }
             tokio::select! {
@@ -123,24 +128,8 @@ impl Newest {
         }
     }
 
-    async fn publish(
-        &self,
-        version: u64,
-        tables: &SessionContext,
-        catalog: Arc<Catalog>,
-        as_of: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> bool {
-        match Snapshot::publish(version, tables, catalog, as_of, now).await {
-            Ok(snapshot) => {
-                *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
-                true
-            }
-            Err(error) => {
-                tracing::error!(%error, "the ranking tables cannot be prepared");
-                false
-            }
-        }
+    fn show(&self, snapshot: Snapshot) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
     }
 }
 

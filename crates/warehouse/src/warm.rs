@@ -3,22 +3,31 @@
 use crate::schema::LEDGER;
 use crate::{Server, WarehouseError};
 use arrow::array::RecordBatch;
+use chrono::{DateTime, NaiveDate, Utc};
 use datafusion::datasource::MemTable;
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use tidemark_lake::{Held, LakeError, Shape, TableSpec, date_text, sketch};
+use tidemark_lake::{Folded, Folding, Held, LakeError, Shape, TableSpec, date_text, sketch};
 
 const DAY_US: i64 = 86_400_000_000;
 
 /// A day of a table as the ledger knows it: another newest commit or another number of files are other rows.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 struct Day {
     lake_table: String,
     day: String,
     version: u64,
     files: u64,
+}
+
+impl Day {
+    /// Days since 1970.
+    fn number(&self) -> i64 {
+        let day: NaiveDate = self.day.parse().unwrap_or_default();
+        day.signed_duration_since(NaiveDate::default()).num_days()
+    }
 }
 
 /// In-memory copies of some tables. A refresh asks only for the days that have changed.
@@ -27,7 +36,10 @@ pub struct Warm {
     held: Vec<(Held, TableSpec)>,
     /// By name of the held table and day.
     loaded: HashMap<(String, String), (Day, Vec<RecordBatch>)>,
+    /// By name of the held table and first day.
+    folded: HashMap<(String, i64), Folded<Day>>,
     days: Vec<Day>,
+    today: NaiveDate,
     generation: u64,
 }
 
@@ -54,7 +66,9 @@ impl Warm {
             server,
             held,
             loaded: HashMap::new(),
+            folded: HashMap::new(),
             days: Vec::new(),
+            today: NaiveDate::MIN,
             generation: 0,
         })
     }
@@ -64,6 +78,17 @@ impl Warm {
     /// # Errors
     /// When it cannot be read.
     pub async fn refresh(&mut self) -> Result<Option<(u64, SessionContext)>, WarehouseError> {
+        self.refresh_at(Utc::now()).await
+    }
+
+    /// The same, with the day of `now` as today.
+    ///
+    /// # Errors
+    /// As [`Warm::refresh`].
+    pub async fn refresh_at(
+        &mut self,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(u64, SessionContext)>, WarehouseError> {
         let sql = format!(
             "SELECT lake_table, day, max(version) AS version, count() AS files FROM {LEDGER} \
              WHERE table_id IN (SELECT uuid FROM system.tables WHERE database = '{}') \
@@ -71,32 +96,56 @@ impl Warm {
             self.server.database
         );
         let days: Vec<Day> = self.server.rows("the ledger", &sql).await?;
-        if days == self.days && self.generation > 0 {
+        let today = now.date_naive();
+        if days == self.days && today == self.today {
             return Ok(None);
         }
         let context =
             SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
         sketch::register(&context);
         let by_table = by_table(&days);
-        let mut kept = HashMap::new();
+        let (mut kept, mut kept_folded) = (HashMap::new(), HashMap::new());
         for (held, spec) in &self.held {
-            let shape = Shape::of(held, spec);
+            let shape = Shape::of(held, spec, now);
             let since = shape.since_us.map(|us| date_text(us.div_euclid(DAY_US)));
             let mut rows = Vec::new();
-            for day in by_table.get(held.table.as_str()).into_iter().flatten() {
-                if since.as_ref().is_some_and(|since| day.day < *since) {
-                    continue;
+            let days = by_table.get(held.table.as_str()).into_iter().flatten();
+            let days = days
+                .copied()
+                .filter(|day| since.as_ref().is_none_or(|since| day.day >= *since));
+            for stretch in shape.stretches.split(days, |day| day.number()) {
+                let mut apart = stretch.of;
+                if let Some(first) = stretch.several {
+                    let key = (held.name.clone(), first);
+                    let known = self.folded.remove(&key);
+                    let mut plan = Folded::plan(known, apart, |day| Day::clone(day));
+                    let folded = match plan.folded.take() {
+                        Some(folded) => folded,
+                        None => {
+                            let mut folding = Folding::new(&shape, first, &mut plan);
+                            for day in &plan.settled {
+                                let rows = self.server.read(&shape.spec, Some(&day.day)).await?;
+                                folding.add(Day::clone(day), shape.fit(rows).await?).await?;
+                            }
+                            folding.finish().await?
+                        }
+                    };
+                    apart = plan.beside;
+                    rows.extend(folded.rows().iter().cloned());
+                    kept_folded.insert(key, folded);
                 }
-                let key = (held.name.clone(), day.day.clone());
-                let batches = match self.loaded.remove(&key) {
-                    Some((of, batches)) if of == **day => batches,
-                    _ => {
-                        let batches = self.server.read(&shape.spec, Some(&day.day)).await?;
-                        shape.fit(batches).await?
-                    }
-                };
-                rows.extend(batches.iter().cloned());
-                kept.insert(key, ((*day).clone(), batches));
+                for day in apart {
+                    let key = (held.name.clone(), day.day.clone());
+                    let batches = match self.loaded.remove(&key) {
+                        Some((of, batches)) if of == *day => batches,
+                        _ => {
+                            let batches = self.server.read(&shape.spec, Some(&day.day)).await?;
+                            shape.fit(batches).await?
+                        }
+                    };
+                    rows.extend(batches.iter().cloned());
+                    kept.insert(key, (day.clone(), batches));
+                }
             }
             let table = MemTable::try_new(Arc::clone(&shape.spec.schema), vec![rows])
                 .map_err(LakeError::from)?;
@@ -105,7 +154,9 @@ impl Warm {
                 .map_err(LakeError::from)?;
         }
         self.loaded = kept;
+        self.folded = kept_folded;
         self.days = days;
+        self.today = today;
         self.generation += 1;
         Ok(Some((self.generation, context)))
     }

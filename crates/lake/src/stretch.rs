@@ -1,0 +1,242 @@
+//! Days that no question tells apart are held as one: a year of rows costs memory and time by what differs in it, not by its days.
+
+use crate::error::LakeError;
+use crate::hot::Shape;
+use arrow::array::RecordBatch;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::Hash;
+
+/// Parts of a stretch that may stand beside what is folded of it, before it is folded anew.
+const FEW: usize = 64;
+/// Rows that wait to be folded.
+const MANY_ROWS: usize = 500_000;
+
+/// Which days are held as one: those between which no window begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretches {
+    today: i64,
+    /// Days before today at which windows begin, ascending; empty if every day is held by itself.
+    begins: Vec<i64>,
+}
+
+/// Some of the items of a table that are held together.
+#[derive(Debug)]
+pub struct Stretch<T> {
+    /// If they are of more than one day: the day that all of them are held as.
+    pub several: Option<i64>,
+    /// The items.
+    pub of: Vec<T>,
+}
+
+impl Stretches {
+    /// Those of windows that begin so many days before `today`, a day since 1970.
+    pub fn new(begins: &[u32], today: i64) -> Self {
+        let mut begins: Vec<i64> = begins.iter().map(|days| i64::from(*days)).collect();
+        begins.sort_unstable();
+        Self { today, begins }
+    }
+
+    /// The first day of the stretch of `day`. For days before all windows it is the last one, which is before them as well.
+    fn first(&self, day: i64) -> i64 {
+        let ago = self.today - day;
+        let Some(oldest) = self.begins.last().filter(|_| ago > 0) else {
+            return day;
+        };
+        match self.begins.iter().find(|begin| **begin >= ago) {
+            Some(begin) => self.today - begin,
+            None => self.today - oldest - 1,
+        }
+    }
+
+    /// Items by stretch, oldest first.
+    pub fn split<T>(
+        &self,
+        items: impl IntoIterator<Item = T>,
+        day: impl Fn(&T) -> i64,
+    ) -> Vec<Stretch<T>> {
+        let mut by_first: BTreeMap<i64, (HashSet<i64>, Vec<T>)> = BTreeMap::new();
+        for item in items {
+            let day = day(&item);
+            let (days, of) = by_first.entry(self.first(day)).or_default();
+            days.insert(day);
+            of.push(item);
+        }
+        let stretches = by_first.into_iter();
+        stretches
+            .map(|(first, (days, of))| Stretch {
+                several: (days.len() > 1).then_some(first),
+                of,
+            })
+            .collect()
+    }
+}
+
+/// A stretch as rows of one day, one for each key, and what they were made of.
+#[derive(Debug)]
+pub struct Folded<K> {
+    of: HashSet<K>,
+    seen: HashSet<K>,
+    rows: Vec<RecordBatch>,
+}
+
+/// What becomes of the items of a stretch.
+#[derive(Debug)]
+pub struct Plan<K, T> {
+    /// Folded before, and still right.
+    pub folded: Option<Folded<K>>,
+    /// To be folded, if that is not right: with what was folded before, unless some of that is gone.
+    pub settled: Vec<T>,
+    /// Stand beside what is folded.
+    pub beside: Vec<T>,
+    base: Option<Folded<K>>,
+    seen: HashSet<K>,
+}
+
+impl<K: Hash + Eq> Folded<K> {
+    /// The rows.
+    pub fn rows(&self) -> &[RecordBatch] {
+        &self.rows
+    }
+
+    /// Days may get rows long after they are over. What was not there the last time stands beside, so that a day that keeps getting
+    /// some is not folded for each of them.
+    pub fn plan<T>(known: Option<Self>, all: Vec<T>, key: impl Fn(&T) -> K) -> Plan<K, T> {
+        let seen: HashSet<K> = all.iter().map(&key).collect();
+        let mut plan = Plan {
+            folded: None,
+            settled: Vec::new(),
+            beside: Vec::new(),
+            base: None,
+            seen,
+        };
+        let Some(mut known) = known else {
+            plan.settled = all;
+            return plan;
+        };
+        let is_there = known.of.is_subset(&plan.seen);
+        let new = |item: &T| !is_there || !known.of.contains(&key(item));
+        let all: Vec<T> = all.into_iter().filter(new).collect();
+        if is_there && all.len() <= FEW {
+            known.seen = std::mem::take(&mut plan.seen);
+            (plan.folded, plan.beside) = (Some(known), all);
+            return plan;
+        }
+        (plan.settled, plan.beside) = all
+            .into_iter()
+            .partition(|item| known.seen.contains(&key(item)));
+        plan.base = is_there.then_some(known);
+        plan
+    }
+}
+
+/// Folds items one after the other, so that never all of their rows are held.
+#[derive(Debug)]
+pub struct Folding<'a, K> {
+    shape: &'a Shape,
+    day: i64,
+    of: HashSet<K>,
+    seen: HashSet<K>,
+    rows: Vec<RecordBatch>,
+    waiting: usize,
+    held: usize,
+}
+
+impl<'a, K: Hash + Eq> Folding<'a, K> {
+    /// Into rows of this day.
+    pub fn new<T>(shape: &'a Shape, day: i64, plan: &mut Plan<K, T>) -> Self {
+        let (of, rows) = plan.base.take().map_or_else(
+            || (HashSet::new(), Vec::new()),
+            |folded| (folded.of, folded.rows),
+        );
+        Self {
+            shape,
+            day,
+            of,
+            seen: std::mem::take(&mut plan.seen),
+            held: rows.iter().map(RecordBatch::num_rows).sum(),
+            rows,
+            waiting: 0,
+        }
+    }
+
+    /// Takes the rows of an item.
+    ///
+    /// # Errors
+    /// When they are not rows of the table.
+    pub async fn add(&mut self, item: K, rows: Vec<RecordBatch>) -> Result<(), LakeError> {
+        self.of.insert(item);
+        self.waiting += rows.iter().map(RecordBatch::num_rows).sum::<usize>();
+        self.rows.extend(rows);
+        if self.waiting > MANY_ROWS.max(self.held) {
+            self.fold().await?;
+        }
+        Ok(())
+    }
+
+    async fn fold(&mut self) -> Result<(), LakeError> {
+        let rows = std::mem::take(&mut self.rows);
+        self.rows = self.shape.fold(rows, self.day).await?;
+        self.held = self.rows.iter().map(RecordBatch::num_rows).sum();
+        self.waiting = 0;
+        Ok(())
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// When they are not rows of the table.
+    pub async fn finish(mut self) -> Result<Folded<K>, LakeError> {
+        self.fold().await?;
+        Ok(Folded {
+            of: self.of,
+            seen: self.seen,
+            rows: self.rows,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_window_begins_within_a_stretch() {
+        let (today, begins) = (20_000, [0, 1, 2, 3, 6, 13, 29, 59]);
+        let stretches = Stretches::new(&begins, today);
+        for day in today - 400..today + 3 {
+            let held = stretches.first(day);
+            for begin in begins {
+                let since = today - i64::from(begin);
+                assert_eq!(day >= since, held >= since, "{day} as {held}, {since}");
+            }
+        }
+        let days: HashSet<i64> = (today - 400..=today)
+            .map(|day| stretches.first(day))
+            .collect();
+        assert_eq!(days.len(), begins.len() + 1);
+        assert_eq!(Stretches::new(&[], today).first(today - 9), today - 9);
+    }
+
+    #[test]
+    fn what_comes_late_stands_beside() {
+        let folded = |of: &[u32], seen: &[u32]| Folded {
+            of: of.iter().copied().collect(),
+            seen: seen.iter().copied().collect(),
+            rows: Vec::new(),
+        };
+        let plan = |known, all: &[u32]| Folded::plan(known, all.to_vec(), |item| *item);
+        let first = plan(None, &[1, 2]);
+        assert_eq!((first.settled, first.beside), (vec![1, 2], vec![]));
+        let more = plan(Some(folded(&[1, 2], &[1, 2])), &[1, 2, 3]);
+        assert!(more.folded.is_some());
+        assert_eq!(more.beside, [3]);
+        // 2 and 3 became 4, which may change again.
+        let other = plan(Some(folded(&[1, 2], &[1, 2, 3])), &[1, 4]);
+        assert!(other.folded.is_none());
+        assert_eq!((other.settled, other.beside), (vec![1], vec![4]));
+        let many: Vec<u32> = (1..=100).collect();
+        let anew = plan(Some(folded(&[1], &many[..90])), &many);
+        assert_eq!((anew.settled.len(), anew.beside.len()), (89, 10));
+        assert!(anew.base.is_some());
+    }
+}
