@@ -56,6 +56,10 @@ def peak(pid):
     return int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) // 1024
 
 
+def size(folder, files="*"):
+    return sum(file.stat().st_size for file in folder.rglob(files) if file.is_file())
+
+
 def ask(url, body=None):
     with urllib.request.urlopen(url, body, timeout=60) as answer:
         return answer.read().decode()
@@ -118,10 +122,12 @@ def both_sinks(topic, workers, house, url):
     inside = cpu(house.pid) - before
     for worker in running:
         stop(worker)
+    kept = int(ask(f"{url}/?database={topic}", f"SELECT sum(bytes_on_disk) FROM system.parts WHERE database = '{topic}' AND active".encode()))
+    stored = size(lake / "lake"), kept
     proof = subprocess.run([options.tidemark, "lake", "verify", "--config", config, "--data-dir", lake], capture_output=True, text=True)
     assert proof.returncode == 0, proof.stdout + proof.stderr
     shutil.rmtree(lake)
-    return sum(seconds), inside, most
+    return sum(seconds), inside, most, stored
 
 
 def flink(topic, parallelism):
@@ -181,10 +187,13 @@ def main():
     house, found = start("clickhouse", venv / "bin/python", SERVICES / "clickhouse/serve.py", work / "clickhouse", "--port", 0, ready=r"ready: (http://\S+)")
     whole = []
     for workers in (1, 2, 4):
-        seconds, inside, most = both_sinks(f"usage{workers}", workers, house, found.group(1))
+        seconds, inside, most, stored = both_sinks(f"usage{workers}", workers, house, found.group(1))
         whole.append(seconds)
         say(f"{workers} workers: lake and rows to ClickHouse", seconds, f"and ClickHouse itself {inside * 1e6 / options.events:.2f}; at most {most} MB a worker")
     stop(house)
+    topic = sum(size(part, "*.log") for part in (work / "kafka/broker-1/data").glob("usage4-*"))
+    each = lambda bytes: f"{bytes / options.events:.0f}"
+    print(f"bytes an event: Kafka {each(topic)}, lake {each(stored[0])} and ClickHouse {each(stored[1])} before their compaction is done")
     if options.flink:
         start("registry", SERVICES / "registry/run", "--port", REGISTRY, ready="ready: ")
         fill("framed", 2, registry=True)
