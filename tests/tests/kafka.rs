@@ -277,7 +277,7 @@ fn come_and_go(stage: &Stage) {
         alive(&mut workers);
     }
     // The group has hardly given the partitions when it has to give them again.
-    let churn = Duration::from_secs(size("TIDEMARK_KAFKA_CHURN_S", 0));
+    let churn = Duration::from_secs(size("TIDEMARK_KAFKA_CHURN_S", 6));
     let began = Instant::now();
     while began.elapsed() < churn {
         thread::sleep(Duration::from_secs(2));

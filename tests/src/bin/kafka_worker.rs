@@ -57,7 +57,8 @@ async fn run(args: Vec<String>) -> Result {
     };
     let options = WorkerOptions {
         commit_interval: Duration::from_millis(50),
-        max_rows: 500,
+        // Under the usual traffic a batch is far smaller; what waited while Kafka was away has to be caught up with.
+        max_rows: 5_000,
         retention: None,
         trim_every: Duration::from_millis(500),
     };

@@ -313,7 +313,14 @@ impl TopicReader {
                 None => break,
             }
         }
+        // What stays was announced before `goal` was set, and nothing more is said of a lane that is not empty: whoever waits for news
+        // now would wait for somebody else's.
+        let is_more = !lane.reads.is_empty();
         state.bytes = state.bytes.saturating_sub(bytes);
+        drop(state);
+        if is_more {
+            self.shared.tell();
+        }
     }
 
     /// The topic that is read.
@@ -461,5 +468,41 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
         RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
             tracing::debug!(facility, "kafka: {message}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records may come between the moment at which a worker looks how far it goes and the one at which it takes them.
+    #[test]
+    fn what_is_left_behind_is_news() -> Result<(), TopicError> {
+        let mut reader = TopicReader::join(&KafkaSettings {
+            brokers: "127.0.0.1:9".to_owned(),
+            ..KafkaSettings::default()
+        })?;
+        let record = |offset| {
+            Read::Record(Record {
+                offset,
+                appended_at_us: 0,
+                payload: Bytes::from_static(b"event"),
+            })
+        };
+        let lane = Lane {
+            position: 0,
+            end: 2,
+            reads: [record(0), record(1)].into(),
+        };
+        reader.shared.state().lanes.insert(0, lane);
+        let mut news = reader.news();
+        let mut taken = Vec::new();
+        for (goal, is_news) in [(1, true), (2, false)] {
+            news.borrow_and_update();
+            reader.poll(0, goal, 10, usize::MAX, &mut taken)?;
+            assert_eq!(taken.len() as u64, goal);
+            assert_eq!(news.has_changed().ok(), Some(is_news), "up to {goal}");
+        }
+        Ok(())
     }
 }
