@@ -149,6 +149,17 @@ def compare(checks):
     return wrong
 
 
+def in_all(stage, settings, clickhouse, events, tokens):
+    """Checks of how many events there are, and of all their tokens and cost."""
+    lake = stage.lake(f"SELECT {SUMS} FROM usage_events", *settings)[0]
+    house = [int(part) for part in warehouse(clickhouse, f"SELECT {SUMS} FROM usage_events").split("\t")]
+    return [
+        ("events", events, lake["n"], house[0]),
+        ("tokens", tokens, lake["tokens"], house[1]),
+        ("cost of all", None, lake["cost"], house[2]),
+    ]
+
+
 def made_here(stage, settings, clickhouse, made):
     """Checks of the events from `events`, request by request, and of their cost."""
     asked = "SELECT request_id AS id, cost_nanousd AS cost FROM usage_events WHERE request_id LIKE 'made-%'"

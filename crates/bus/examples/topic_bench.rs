@@ -2,7 +2,7 @@
 //!
 //! `bare` is rdkafka's own consumer that looks at no message: the ceiling. `decode` is what a worker does before it counts: the
 //! topic's reader, and the messages as Arrow columns.
-//! Reads all that the topic holds, and prints how many messages that was and the CPU time that this process used.
+//! Reads all that the topic holds, and prints how many messages that was.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -35,17 +35,12 @@ fn main() -> Result<()> {
         ..KafkaSettings::default()
     };
     let wanted = ends(&settings)?;
-    let before = cpu_seconds()?;
     let messages = match kind.as_str() {
         "bare" => bare(&settings, &wanted)?,
         "decode" => decode(&settings, &wanted)?,
         other => return Err(format!("{other}: bare or decode").into()),
     };
-    let cpu = cpu_seconds()? - before;
-    println!(
-        r#"{{"messages": {messages}, "cpu_s": {cpu:.2}, "per_cpu_s": {:.0}}}"#,
-        messages as f64 / cpu
-    );
+    println!("{messages}");
     Ok(())
 }
 
@@ -107,16 +102,4 @@ fn decode(settings: &KafkaSettings, wanted: &[u64]) -> Result<u64> {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-}
-
-/// User and system time of this process, all threads, in ticks of 10 ms.
-fn cpu_seconds() -> Result<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
-    Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
 }

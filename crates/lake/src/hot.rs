@@ -1,7 +1,7 @@
 //! The tables that rankings and statistics read, in memory, kept in step with the lake file by file.
 
 use crate::error::LakeError;
-use crate::files::DataFile;
+use crate::files::{DAY_US, DataFile};
 use crate::merge::merged;
 use crate::spec::{Merge, TableSpec};
 use crate::stretch::{Folded, Folding, Stretches};
@@ -16,8 +16,6 @@ use object_store::ObjectStore;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-const DAY_US: i64 = 86_400_000_000;
 
 /// What is held of a table.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 use crate::error::LakeError;
 use crate::hot::Shape;
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 
@@ -175,8 +176,11 @@ impl<'a, K: Hash + Eq> Folding<'a, K> {
 
     async fn fold(&mut self) -> Result<(), LakeError> {
         let rows = std::mem::take(&mut self.rows);
-        self.rows = self.shape.fold(rows, self.day).await?;
-        self.held = self.rows.iter().map(RecordBatch::num_rows).sum();
+        let rows = self.shape.fold(rows, self.day).await?;
+        // Batches of one aggregation share buffers with room to spare; one batch has what it needs.
+        let rows = concat_batches(&self.shape.spec.schema, &rows)?;
+        self.held = rows.num_rows();
+        self.rows = vec![rows];
         self.waiting = 0;
         Ok(())
     }

@@ -2,11 +2,10 @@
 
 use crate::config::Config;
 use crate::instance::existing_lake;
-use crate::output::{grouped, line};
+use crate::output::{by_day, days_bar, grouped, line};
 use crate::warehouse;
 use anyhow::{Context, Result, bail};
 use clap::{Subcommand, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -81,11 +80,8 @@ pub async fn run(config: &Config, command: Command) -> Result<bool> {
         },
         _ => bail!("an id is wanted: the column account_id of the account's events"),
     };
-    let bar = progress()?;
-    let found = survey(&lake, &pipelines, &who.id, |done, all| {
-        step(&bar, done, all)
-    })
-    .await?;
+    let bar = days_bar()?;
+    let found = survey(&lake, &pipelines, &who.id, by_day(&bar)).await?;
     bar.finish_and_clear();
     if found.rows.is_empty() {
         match format {
@@ -117,11 +113,8 @@ pub async fn run(config: &Config, command: Command) -> Result<bool> {
     if !yes {
         confirm(&shown, &found)?;
     }
-    let bar = progress()?;
-    let gone = erase(&lake, &pipelines, &who.id, |done, all| {
-        step(&bar, done, all)
-    })
-    .await?;
+    let bar = days_bar()?;
+    let gone = erase(&lake, &pipelines, &who.id, by_day(&bar)).await?;
     bar.finish_and_clear();
     let copy = warehouse::catch_up(config, &lake).await?;
     let done = copy.is_even() && !gone.in_use;
@@ -184,17 +177,6 @@ fn named(dir: &Path, name: &str) -> Result<Who> {
             .map(|key| key.id.clone())
             .collect(),
     })
-}
-
-fn progress() -> Result<ProgressBar> {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    bar.set_style(ProgressStyle::with_template("{bar:40} day {pos} of {len}")?);
-    Ok(bar)
-}
-
-fn step(bar: &ProgressBar, done: usize, all: usize) {
-    bar.set_length(all as u64);
-    bar.set_position(done as u64);
 }
 
 fn days(erasure: &Erasure) -> String {

@@ -3,9 +3,8 @@
 use crate::config::Config;
 use crate::instance::{existing_lake, schemas, upkeep};
 use crate::newest;
-use crate::output::{self, Format, grouped, line};
+use crate::output::{self, Format, by_day, days_bar, grouped, line};
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::net::TcpListener;
 use std::path::Path;
 use tidemark_bus::{Journal, Read};
@@ -167,13 +166,8 @@ fn tempfile_dir() -> Result<std::path::PathBuf> {
 /// `tidemark lake verify`.
 pub async fn lake_verify(config: &Config) -> Result<bool> {
     let (lake, pipelines) = existing_lake(config).await?;
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    bar.set_style(ProgressStyle::with_template("{bar:40} day {pos} of {len}")?);
-    let found = verify(&lake, &pipelines, |done, all| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
-    })
-    .await?;
+    let bar = days_bar()?;
+    let found = verify(&lake, &pipelines, by_day(&bar)).await?;
     bar.finish_and_clear();
     if found.is_empty() {
         line(format!(

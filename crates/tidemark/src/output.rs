@@ -5,6 +5,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 
 /// Output formats.
@@ -24,6 +25,21 @@ pub enum Format {
 pub fn line(text: impl std::fmt::Display) {
     if writeln!(std::io::stdout().lock(), "{text}").is_err() {
         std::process::exit(0);
+    }
+}
+
+/// A progress bar for work that goes over the lake day by day.
+pub fn days_bar() -> Result<ProgressBar> {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    bar.set_style(ProgressStyle::with_template("{bar:40} day {pos} of {len}")?);
+    Ok(bar)
+}
+
+/// What moves it: days done, and all days.
+pub fn by_day(bar: &ProgressBar) -> impl FnMut(usize, usize) {
+    |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
     }
 }
 

@@ -136,7 +136,7 @@ fn say(report: Report) {
 }
 
 /// Whether ClickHouse has what the lake has.
-pub enum Copy {
+pub enum Caught {
     /// None is named.
     None,
     /// It has, after a pass.
@@ -147,14 +147,14 @@ pub enum Copy {
     Behind(String),
 }
 
-impl Copy {
+impl Caught {
     /// Whether nothing is left to do.
     pub fn is_even(&self) -> bool {
         !matches!(self, Self::Behind(_))
     }
 }
 
-impl std::fmt::Display for Copy {
+impl std::fmt::Display for Caught {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::None => write!(f, "none is named"),
@@ -172,12 +172,12 @@ impl std::fmt::Display for Copy {
 }
 
 /// Brings ClickHouse to what the lake has, unless a running process does so by itself.
-pub async fn catch_up(config: &Config, lake: &Lake) -> Result<Copy> {
+pub async fn catch_up(config: &Config, lake: &Lake) -> Result<Caught> {
     if !config.clickhouse.is_set() {
-        return Ok(Copy::None);
+        return Ok(Caught::None);
     }
     let Some(_one) = claim(&config.data_dir, LOCK)? else {
-        return Ok(Copy::Followed);
+        return Ok(Caught::Followed);
     };
     let pass = async {
         let server = Server::new(&config.clickhouse)?;
@@ -185,8 +185,8 @@ pub async fn catch_up(config: &Config, lake: &Lake) -> Result<Copy> {
         follower.pass().await
     };
     Ok(match pass.await {
-        Ok(report) => Copy::Even(report),
-        Err(error) => Copy::Behind(error.to_string()),
+        Ok(report) => Caught::Even(report),
+        Err(error) => Caught::Behind(error.to_string()),
     })
 }
 
