@@ -9,12 +9,16 @@ use arrow::array::{Array, AsArray, FixedSizeBinaryArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use fail::fail_point;
 use hashbrown::HashMap;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::Range;
 use tidemark_event::validate::ID_TOLERANCE_US;
 use tidemark_lake::Lake;
 
 const MINUTE_MS: i64 = 60_000;
-const MINUTES: i64 = 60;
+/// Minutes in one.
+const HOUR: i64 = 60;
+/// Hours that two looks may lie apart and still meet the same files: a look goes as far to both sides as an id may be off.
+const NEAR: i64 = 2 * ID_TOLERANCE_US / (HOUR * MINUTE_MS * 1000);
 
 /// Ids remembered in memory: about 50 MB.
 const CAPACITY: usize = 1_500_000;
@@ -88,7 +92,7 @@ impl Dedup {
         ids: &FixedSizeBinaryArray,
         lake: &Lake,
     ) -> Result<(), RollupError> {
-        let mut missing: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
+        let mut missing: BTreeSet<i64> = BTreeSet::new();
         let mut last = i64::MIN;
         for id in ids.iter().flatten() {
             let minute = minute_of(split(id));
@@ -99,40 +103,64 @@ impl Dedup {
             match self.minutes.get_mut(&minute) {
                 Some(known) => known.used = self.batch,
                 None => {
-                    let hour = missing.entry(minute.div_euclid(MINUTES)).or_default();
-                    hour.insert(minute);
+                    missing.insert(minute);
                 }
             }
         }
-        for (hour, minutes) in missing {
-            self.fetch(hour, minutes, lake).await?;
+        while let Some(first) = missing.first() {
+            let look = self.look(first.div_euclid(HOUR), &missing, lake)?;
+            let rest = missing.split_off(&(look.end * HOUR));
+            self.fetch(look, missing, lake).await?;
+            missing = rest;
         }
         Ok(())
     }
 
-    /// Fetches some minutes of an hour with one look at the lake, and the others beside them where that costs little.
+    /// The hours from `hour` on that one look at the lake is to fetch: those with missing minutes that lie so near that they meet the same
+    /// files, as long as there are few events. A file holds a day of what one worker took at once: hour by hour, each would be read
+    /// 24 times.
+    fn look(
+        &self,
+        hour: i64,
+        missing: &BTreeSet<i64>,
+        lake: &Lake,
+    ) -> Result<Range<i64>, RollupError> {
+        let mut look = hour..hour + 1;
+        for minute in missing.range(look.end * HOUR..) {
+            let next = minute.div_euclid(HOUR);
+            if next < look.end {
+                continue;
+            }
+            if next - look.end > NEAR || !self.has_few(look.start..next + 1, lake)? {
+                break;
+            }
+            look.end = next + 1;
+        }
+        Ok(look)
+    }
+
+    /// Whether so few events may have ids made in these hours that all of them may be held.
+    fn has_few(&self, hours: Range<i64>, lake: &Lake) -> Result<bool, RollupError> {
+        let us = |hour: i64| hour * HOUR * MINUTE_MS * 1000;
+        let around = us(hours.start) - ID_TOLERANCE_US..us(hours.end) + ID_TOLERANCE_US;
+        Ok(lake.events_within(around.start, around.end)? <= self.capacity as i64 / 4)
+    }
+
+    /// Fetches the wanted minutes of some hours with one look at the lake, and the others beside them where that costs little.
     async fn fetch(
         &mut self,
-        hour: i64,
+        hours: Range<i64>,
         mut wanted: BTreeSet<i64>,
         lake: &Lake,
     ) -> Result<(), RollupError> {
-        let ms = |minute: i64| minute * MINUTE_MS;
-        let around = |from: i64, to: i64| {
-            lake.events_within(
-                ms(from) * 1000 - ID_TOLERANCE_US,
-                ms(to) * 1000 + ID_TOLERANCE_US,
-            )
-        };
-        let all = hour * MINUTES..(hour + 1) * MINUTES;
-        // An hour with few events around it is fetched whole: one look at the lake instead of sixty.
-        if around(all.start, all.end)? <= self.capacity as i64 / 4 {
+        if self.has_few(hours.clone(), lake)? {
+            let all = hours.start * HOUR..hours.end * HOUR;
             wanted.extend(all.filter(|minute| !self.minutes.contains_key(minute)));
         }
         let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else {
             return Ok(());
         };
-        let made = ms(*first)..=ms(*last + 1) - 1;
+        let made = first * MINUTE_MS..=(last + 1) * MINUTE_MS - 1;
         let known = lake.event_ids(made, ID_TOLERANCE_US).await?;
         for minute in &wanted {
             let fetched = self.minutes.entry(*minute).or_default();
