@@ -3,13 +3,18 @@
 use crate::error::LakeError;
 use crate::files::{self, DataFile};
 use crate::spec::TableSpec;
-use crate::table::Table;
+use crate::table::{Offsets, Table, TableView};
 use bytes::Bytes;
 use deltalake::DeltaTableError;
 use deltalake::kernel::{Action, Add};
-use deltalake::logstore::get_actions;
+use deltalake::logstore::{LogStore, get_actions};
 use futures::{Stream, TryStreamExt};
 use object_store::{ObjectStoreExt, path::Path};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Commits behind from which a view is loaded as a whole.
+const MANY: u64 = 50;
 
 /// What one commit did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,11 +37,22 @@ impl Table {
     /// # Errors
     /// When the log cannot be read.
     pub async fn changes(&self, version: u64) -> Result<Option<Changes>, LakeError> {
-        let fail = |source: DeltaTableError| LakeError::delta(&self.spec().name, source);
         let log = self.delta().await.log_store();
+        let entry = self.entry(version, log.as_ref()).await?;
+        Ok(entry.map(|(changes, _)| changes))
+    }
+
+    /// What the commit of a version did, and where it moved offsets to.
+    async fn entry(
+        &self,
+        version: u64,
+        log: &dyn LogStore,
+    ) -> Result<Option<(Changes, Offsets)>, LakeError> {
+        let fail = |source: DeltaTableError| LakeError::delta(&self.spec().name, source);
         let Some(entry) = log.read_commit_entry(version).await.map_err(fail)? else {
             return Ok(None);
         };
+        let mut offsets = Offsets::new();
         let mut changes = Changes {
             version,
             ..Changes::default()
@@ -47,10 +63,46 @@ impl Table {
                 Action::Add(add) => changes.rearranged.push(file(add, self.spec())),
                 Action::Remove(remove) if remove.data_change => changes.gone.push(remove.path),
                 Action::Remove(remove) => changes.replaced.push(remove.path),
+                Action::Txn(moved) => {
+                    if let Some(partition) = self.log().partition_of(&moved.app_id) {
+                        offsets.insert(partition, moved.version.max(0) as u64);
+                    }
+                }
                 _ => {}
             }
         }
-        Ok(Some(changes))
+        Ok(Some((changes, offsets)))
+    }
+
+    /// A view as the commits up to `version` leave it, each read once; none if the log does not hold them all, or too many.
+    pub(crate) async fn advanced(
+        &self,
+        mut view: TableView,
+        version: u64,
+        log: &dyn LogStore,
+    ) -> Result<Option<TableView>, LakeError> {
+        if view.version == version {
+            return Ok(Some(view));
+        }
+        if version < view.version || version - view.version > MANY {
+            return Ok(None);
+        }
+        let mut files = Arc::unwrap_or_clone(view.files);
+        for version in view.version + 1..=version {
+            let Some((changes, offsets)) = self.entry(version, log).await? else {
+                return Ok(None);
+            };
+            let gone: HashSet<_> = changes.gone.iter().chain(&changes.replaced).collect();
+            if !gone.is_empty() {
+                files.retain(|file| !gone.contains(&file.path));
+            }
+            files.extend(changes.new);
+            files.extend(changes.rearranged);
+            view.offsets.extend(offsets);
+        }
+        view.files = Arc::new(files);
+        view.version = version;
+        Ok(Some(view))
     }
 
     /// The bytes of a data file, as they are asked for. A file that vacuum has taken is [`LakeError::is_gone`].

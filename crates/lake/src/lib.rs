@@ -39,9 +39,13 @@ pub use stretch::{Folded, Folding, Plan, Stretch, Stretches};
 pub use table::{Log, Offsets, Table, TableView, Written};
 
 use arrow::array::RecordBatch;
+use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+
+/// Files of a table that are read or written at once: a bucket answers one in some ten milliseconds, and many at the same time.
+const AT_ONCE: usize = 8;
 
 /// All tables of one data folder.
 #[derive(Clone)]
@@ -152,8 +156,14 @@ impl Lake {
         let mut out = self.erased_ids(from_us, to_us).await?;
         let table = self.table(EVENTS)?;
         let files = table.view().files;
-        for file in files.iter().filter(|file| file.meets(from_us, to_us)) {
-            out.extend(scan::ids(table.store().await, file, &made).await?);
+        let store = table.store().await;
+        let near = files.iter().filter(|file| file.meets(from_us, to_us));
+        let looks: Vec<_> = near
+            .map(|file| scan::ids(Arc::clone(&store), file.clone(), made.clone()))
+            .collect();
+        let mut ids = stream::iter(looks).buffered(AT_ONCE);
+        while let Some(ids) = ids.try_next().await? {
+            out.extend(ids);
         }
         Ok(out)
     }

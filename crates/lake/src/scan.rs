@@ -11,7 +11,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use futures::future::BoxFuture;
-use futures::{FutureExt, Stream, StreamExt, TryFutureExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 /// Bytes at the end of a file that are read at once, for they hold most footers whole.
 const FOOTER: usize = 64 << 10;
+/// Up to so many bytes a file is read whole, with one request to the store where footer and columns would take one each.
+const SMALL: u64 = 256 << 10;
 
 /// The files of a table, one after the other.
 #[derive(Debug)]
@@ -69,15 +71,15 @@ async fn rows_of(
 /// Ids with partition and offset from a file of raw events, without the row groups that have no id made in `made` (milliseconds).
 pub async fn ids(
     store: Arc<dyn ObjectStore>,
-    file: &DataFile,
-    made: &RangeInclusive<i64>,
+    file: DataFile,
+    made: RangeInclusive<i64>,
 ) -> std::result::Result<Vec<RecordBatch>, LakeError> {
-    let rows = ParquetRecordBatchStreamBuilder::new(StoredFile::of(store, file)).await?;
+    let rows = ParquetRecordBatchStreamBuilder::new(StoredFile::of(store, &file)).await?;
     let schema = rows.parquet_schema();
     let id = schema.columns().iter().position(|c| c.name() == "event_id");
     let groups = rows.metadata().row_groups().iter().enumerate();
     let wanted = groups
-        .filter(|(_, group)| id.is_none_or(|id| may_hold(group.column(id), made)))
+        .filter(|(_, group)| id.is_none_or(|id| may_hold(group.column(id), &made)))
         .map(|(at, _)| at)
         .collect();
     let mask = ProjectionMask::columns(schema, ["event_id", "partition", "offset"]);
@@ -110,6 +112,8 @@ struct StoredFile {
     store: Arc<dyn ObjectStore>,
     path: Path,
     size: u64,
+    /// All of a small one, once it has been asked for anything.
+    whole: Option<Bytes>,
 }
 
 impl StoredFile {
@@ -118,7 +122,33 @@ impl StoredFile {
             store,
             path: Path::from(file.path.as_str()),
             size: file.size as u64,
+            whole: None,
         }
+    }
+
+    async fn ranges(&mut self, ranges: &[Range<u64>]) -> Read<Vec<Bytes>> {
+        if self.size > SMALL {
+            let parts = self.store.get_ranges(&self.path, ranges).await;
+            return parts.map_err(foreign);
+        }
+        let whole = match self.whole.take() {
+            Some(whole) => whole,
+            None => {
+                let all = self.store.get_range(&self.path, 0..self.size).await;
+                all.map_err(foreign)?
+            }
+        };
+        let parts = ranges.iter().map(|range| {
+            let within = range.start <= range.end && range.end <= whole.len() as u64;
+            within
+                .then(|| whole.slice(range.start as usize..range.end as usize))
+                .ok_or_else(|| {
+                    ParquetError::EOF(format!("{} ends before {}", self.path, range.end))
+                })
+        });
+        let parts = parts.collect();
+        self.whole = Some(whole);
+        parts
     }
 }
 
@@ -128,17 +158,16 @@ fn foreign(error: object_store::Error) -> ParquetError {
 
 impl AsyncFileReader for StoredFile {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Read<Bytes>> {
-        let bytes = self.store.get_range(&self.path, range);
-        bytes.map_err(foreign).boxed()
+        async move {
+            let parts = self.ranges(std::slice::from_ref(&range)).await?;
+            Ok(parts.into_iter().next().unwrap_or_default())
+        }
+        .boxed()
     }
 
     /// All at once: the columns of a row group lie side by side.
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Read<Vec<Bytes>>> {
-        async move {
-            let bytes = self.store.get_ranges(&self.path, &ranges).await;
-            bytes.map_err(foreign)
-        }
-        .boxed()
+        async move { self.ranges(&ranges).await }.boxed()
     }
 
     fn get_metadata<'a>(

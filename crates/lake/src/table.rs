@@ -1,5 +1,6 @@
 //! One Delta table: rows and the offsets they came from, in one commit.
 
+use crate::AT_ONCE;
 use crate::columns;
 use crate::error::LakeError;
 use crate::files::{self, DataFile};
@@ -12,6 +13,7 @@ use deltalake::kernel::{Action, Add, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::{DeltaTable, DeltaTableError};
 use fail::fail_point;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,6 +55,11 @@ impl Log {
     /// Under which name a table keeps a partition's offset.
     fn app_id(&self, partition: u32) -> String {
         format!("{}-{partition}", self.name)
+    }
+
+    /// The partition whose offset a table keeps under this name, if it is one of this log.
+    pub(crate) fn partition_of(&self, app_id: &str) -> Option<u32> {
+        (0..self.partitions).find(|partition| self.app_id(*partition) == app_id)
     }
 }
 
@@ -130,6 +137,11 @@ impl Table {
         &self.spec
     }
 
+    /// Whose offsets it keeps.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
     /// Where it is.
     pub(crate) fn root(&self) -> &Root {
         &self.root
@@ -164,9 +176,18 @@ impl Table {
             .update_state()
             .await
             .map_err(|source| LakeError::delta(&self.spec.name, source))?;
-        self.load_view(delta).await
+        let version = delta.version().unwrap_or_default();
+        match self
+            .advanced(self.view(), version, delta.log_store().as_ref())
+            .await?
+        {
+            Some(view) => self.set_view(view),
+            None => self.load_view(delta).await?,
+        }
+        Ok(())
     }
 
+    /// The view from nothing: for each partition's offset the library goes through the log as far as its checkpoint.
     async fn load_view(&self, delta: &DeltaTable) -> Result<(), LakeError> {
         let fail = |source| LakeError::delta(&self.spec.name, source);
         let state = delta.snapshot().map_err(fail)?;
@@ -296,14 +317,25 @@ impl Table {
             .iter()
             .map(|rows| files::conform(rows, &self.spec.schema))
             .collect::<Result<Vec<_>, _>>()?;
-        for (day, rows) in files::split_by_day(&rows, &self.spec)? {
-            let mut writer = FileWriter::new(&store, &self.spec, &files::date_text(day))?;
-            for rows in &rows {
-                writer.write(rows).await?;
-            }
-            written.0.push(writer.finish(false).await?);
-        }
+        let days = files::split_by_day(&rows, &self.spec)?;
+        let files = stream::iter(days).map(|(day, rows)| self.write_day(&store, day, rows));
+        // A bucket takes a file in some ten milliseconds, and a batch may have a file for each day of a month.
+        let files: Vec<_> = files.buffered(AT_ONCE).try_collect().await?;
+        written.0.extend(files);
         Ok(())
+    }
+
+    async fn write_day(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        day: i64,
+        rows: Vec<RecordBatch>,
+    ) -> Result<(DataFile, Add), LakeError> {
+        let mut writer = FileWriter::new(store, &self.spec, &files::date_text(day))?;
+        for rows in &rows {
+            writer.write(rows).await?;
+        }
+        writer.finish(false).await
     }
 
     /// Appends what has been written and moves `offsets`, in one commit.

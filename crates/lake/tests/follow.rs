@@ -1,0 +1,82 @@
+//! Who follows what others commit knows the same as who opens the table then.
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tidemark_lake::{DataFile, Lake, Log, Merge, Offsets, TableSpec, Upkeep};
+
+type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+const DAY_US: i64 = 86_400_000_000;
+const UPKEEP: Upkeep = Upkeep {
+    grace: Duration::ZERO,
+    open_files: 4,
+    settle: Duration::ZERO,
+    memory: 1 << 20,
+    retention: Duration::ZERO,
+};
+
+/// Rows of two days.
+fn rows(n: u64) -> Result<RecordBatch> {
+    let first = 1_767_312_000_000_000 + n as i64; // 2026-01-02
+    let at = TimestampMicrosecondArray::from(vec![first, first + DAY_US]);
+    let columns: [(&str, ArrayRef); 2] = [
+        ("at", Arc::new(at.with_timezone("UTC"))),
+        ("n", Arc::new(Int64Array::from(vec![n as i64, -(n as i64)]))),
+    ];
+    Ok(RecordBatch::try_from_iter(columns)?)
+}
+
+async fn open(root: &Path) -> Result<Lake> {
+    let spec = TableSpec {
+        name: "rows".to_owned(),
+        schema: rows(0)?.schema(),
+        window: "at".to_owned(),
+        merge: Merge::Keep,
+    };
+    Ok(Lake::open(root, vec![spec], &Log::journal(12)).await?)
+}
+
+/// Commits of all partitions in turn.
+async fn append(lake: &Lake, numbers: std::ops::Range<u64>) -> Result {
+    for n in numbers {
+        let offsets = Offsets::from([((n % 12) as u32, n / 12 + 1)]);
+        lake.table("rows")?.append(&[rows(n)?], &offsets).await?;
+    }
+    Ok(())
+}
+
+fn known(lake: &Lake) -> Result<(u64, Offsets, Vec<DataFile>)> {
+    let view = lake.table("rows")?.view();
+    let mut files = view.files.to_vec();
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok((view.version, view.offsets, files))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_knows_what_an_opener_knows() -> Result {
+    let folder = tempfile::tempdir()?;
+    let writer = open(folder.path()).await?;
+    let follower = open(folder.path()).await?;
+    // Some commits behind; with none at all; with files put together; so many behind that the view is loaded; past the end of the log.
+    for (step, numbers) in [0..5, 5..5, 5..40, 40..41, 41..200, 200..330]
+        .into_iter()
+        .enumerate()
+    {
+        append(&writer, numbers).await?;
+        if step % 2 == 0 {
+            writer.compact(UPKEEP).await?;
+            append(&writer, step as u64..step as u64 + 1).await?;
+        }
+        if step == 5 {
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+            writer.vacuum(UPKEEP).await?;
+        }
+        follower.reload().await?;
+        let opened = known(&open(folder.path()).await?)?;
+        assert_eq!(known(&follower)?, opened, "step {step}");
+        assert_eq!(known(&writer)?, opened, "step {step}");
+    }
+    Ok(())
+}
