@@ -135,17 +135,19 @@ impl Stage {
         Ok(runtime().block_on(started)?)
     }
 
-    /// Waits until the lake holds all that the topic does, and checks every number of it.
-    fn must_hold(&self, book: &Book) -> Result<(usize, Duration)> {
-        let began = Instant::now();
-        let ends = ends(&self.settings)?;
-        let runtime = runtime();
-        let (lake, pipelines) = runtime.block_on(self.open())?;
+    /// Waits until what the lake holds of the topic is enough.
+    fn wait_for(
+        &self,
+        lake: &Lake,
+        began: Instant,
+        ends: &[u64],
+        enough: impl Fn(&[u64]) -> bool,
+    ) -> Result {
         loop {
-            runtime.block_on(lake.reload())?;
+            runtime().block_on(lake.reload())?;
             let committed: Vec<u64> = lake.resume_from(PARTITIONS).into_values().collect();
-            if committed == ends {
-                break;
+            if enough(&committed) {
+                return Ok(());
             }
             if began.elapsed() > SETTLE {
                 return Err(
@@ -154,6 +156,32 @@ impl Stage {
             }
             thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// Waits, with traffic going on, until the lake holds what was accepted before a fault was over; how long that took.
+    fn catch_up(&self, forwarder: &Forwarder) -> Result<Duration> {
+        let began = Instant::now();
+        let then = forwarder.stats();
+        while forwarder.stats().delivered < then.delivered + then.waiting {
+            if began.elapsed() > SETTLE {
+                return Err(format!("{then:?} became {:?} only", forwarder.stats()).into());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        let ends = ends(&self.settings)?;
+        let (lake, _) = runtime().block_on(self.open())?;
+        let reached = |committed: &[u64]| committed.iter().zip(&ends).all(|(at, end)| at >= end);
+        self.wait_for(&lake, began, &ends, reached)?;
+        Ok(began.elapsed())
+    }
+
+    /// Waits until the lake holds all that the topic does, and checks every number of it.
+    fn must_hold(&self, book: &Book) -> Result<(usize, Duration)> {
+        let began = Instant::now();
+        let ends = ends(&self.settings)?;
+        let runtime = runtime();
+        let (lake, pipelines) = runtime.block_on(self.open())?;
+        self.wait_for(&lake, began, &ends, |committed| committed == ends)?;
         let lag = began.elapsed();
         let (wrong, events) = runtime.block_on(check_lake(&lake, &pipelines, &ends, book))?;
         match wrong.is_empty() {
@@ -488,7 +516,7 @@ fn kafka_may_be_away() {
     let mut workers = [stage.worker("").unwrap()];
     let outages = size("TIDEMARK_KAFKA_OUTAGES", 1);
     let length = Duration::from_secs(size("TIDEMARK_KAFKA_OUTAGE_S", 8));
-    let mut most = 0;
+    let (mut most, mut slowest) = (0, Duration::ZERO);
     for nth in 0..2 * outages {
         thread::sleep(Duration::from_secs(1));
         if nth % 2 == 0 {
@@ -500,6 +528,7 @@ fn kafka_may_be_away() {
             stage.broker.freeze(length).unwrap();
             most = most.max(forwarder.stats().waiting);
         }
+        slowest = slowest.max(stage.catch_up(&forwarder).unwrap());
         alive(&mut workers);
     }
     let book = publisher.stop();
@@ -508,8 +537,8 @@ fn kafka_may_be_away() {
     let [worker] = workers;
     worker.leave().unwrap();
     eprintln!(
-        "killed and frozen {outages} times for {length:?}: {events} events exactly once, up to {most} waited in the spool, lag 0 after \
-         {lag:.1?}; {:?}",
+        "killed and frozen {outages} times for {length:?}: {events} events exactly once, up to {most} waited in the spool and were in the \
+         lake {slowest:.1?} later, lag 0 after {lag:.1?}; {:?}",
         forwarder.stats()
     );
     assert!(most > 0, "nothing ever waited: the broker was not away");
