@@ -89,14 +89,18 @@ def settings(topic, partitions, registry=False, clickhouse=None):
     return path
 
 
+def broker():
+    return int((work / "kafka/broker-1/pid").read_text())
+
+
 def gauge(port, name):
     """The sum of a metric over its labels."""
     return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", ask(f"http://127.0.0.1:{port}/metrics"), re.M))
 
 
 def fill(topic, partitions, registry=False):
-    """A router with the events in its spool sends them; what that takes is the producer's cost."""
-    spool = work / "spool"
+    """A router with the events in its spool sends them: the CPU time that it takes, and the broker's."""
+    spool, before = work / "spool", cpu(broker())
     shutil.rmtree(spool, ignore_errors=True)
     shutil.copytree(work / "made/journal", spool / "journal")
     router, _ = start(f"fill-{topic}", options.tidemark, "router", "--config", settings(topic, partitions, registry),
@@ -105,7 +109,7 @@ def fill(topic, partitions, registry=False):
         time.sleep(0.2)
     seconds = cpu(router.pid)
     stop(router)
-    return seconds
+    return seconds, cpu(broker()) - before
 
 
 def held(url, database):
@@ -130,8 +134,12 @@ def both_sinks(topic, workers, house, url):
     inside = cpu(house.pid) - before
     for worker in running:
         stop(worker)
-    kept = int(ask(f"{url}/?database={topic}", f"SELECT sum(bytes_on_disk) FROM system.parts WHERE database = '{topic}' AND active".encode()))
-    stored = size(lake / "lake"), kept
+    held_bytes = f"SELECT sum(bytes_on_disk) FROM system.parts WHERE database = '{topic}' AND active".encode()
+    stored = [size(lake / "lake"), int(ask(f"{url}/?database={topic}", held_bytes))]
+    tables = ask(f"{url}/?database={topic}", f"SELECT name FROM system.tables WHERE database = '{topic}' AND engine LIKE '%MergeTree'".encode())
+    for table in tables.split():
+        ask(f"{url}/?database={topic}", f"OPTIMIZE TABLE {table} FINAL".encode())
+    stored.append(int(ask(f"{url}/?database={topic}", held_bytes)))
     proof = subprocess.run([options.tidemark, "lake", "verify", "--config", config, "--data-dir", lake], capture_output=True, text=True)
     assert proof.returncode == 0, proof.stdout + proof.stderr
     shutil.rmtree(lake)
@@ -167,7 +175,8 @@ def main():
         (work / "made/events.avro").unlink()
     start("kafka", SERVICES / "kafka/run", work / "kafka", "--port", KAFKA, ready="ready: ")
     for partitions in (1, 2, 4):
-        say(f"producer: spool to {partitions} partitions, acks=all, zstd", fill(f"usage{partitions}", partitions))
+        seconds, inside = fill(f"usage{partitions}", partitions)
+        say(f"producer: spool to {partitions} partitions, acks=all, zstd", seconds, f"and the broker itself {inside * 1e6 / options.events:.2f}")
     bench = {}
     for kind in ("bare", "decode") * 3:
         done, seconds = run(options.examples / "topic_bench", f"127.0.0.1:{KAFKA}", "usage4", 4, kind, check=True, stdout=subprocess.PIPE)
@@ -190,7 +199,7 @@ def main():
     stop(house)
     topic = sum(size(part, "*.log") for part in (work / "kafka/broker-1/data").glob("usage4-*"))
     each = lambda bytes: f"{bytes / options.events:.0f}"
-    print(f"bytes an event: Kafka {each(topic)}, lake {each(stored[0])} and ClickHouse {each(stored[1])} before their compaction is done")
+    print(f"bytes an event: Kafka {each(topic)}, lake {each(stored[0])} and ClickHouse {each(stored[1])} before their compaction is done, ClickHouse {each(stored[2])} after it")
     if options.flink:
         start("registry", SERVICES / "registry/run", "--port", REGISTRY, ready="ready: ")
         fill("framed", 2, registry=True)

@@ -121,11 +121,11 @@ def engine(stage, port=0):
     return house, found.group(1)
 
 
-def events(count):
-    """Usage events whose requests, tokens and costs are known here."""
+def events(count, days=20):
+    """Usage events of the last days whose requests, tokens and costs are known here."""
     dice, now = random.Random(5), time.time()
     for n in range(count):
-        at = datetime.datetime.fromtimestamp(now - dice.randrange(20 * 86_400), datetime.timezone.utc)
+        at = datetime.datetime.fromtimestamp(now - dice.randrange(int(days * 86_400)), datetime.timezone.utc)
         yield {
             "event_id": str(uuid.UUID(int=dice.getrandbits(128))), "ts": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "request_id": f"made-{n}", "account_id": f"a{n % 50}", "app": f"https://app{n % 7}.example",

@@ -19,6 +19,7 @@ import re
 import signal
 import subprocess
 import time
+import urllib.error
 
 from parts import HERE, SERVICES, Stage, compare, cpu, digest, engine, events, fetch, in_all, made_here, python, size, warehouse
 
@@ -62,7 +63,7 @@ secret_key_file = "{work}/secret"
     start("api-clickhouse", binary, "api", "--config", "clickhouse.toml", "--listen", f"127.0.0.1:{API_CLICKHOUSE}", ready="is up")
 
     # Events with known ids, half of them twice.
-    made = list(events(options.events))
+    made = list(events(options.events, options.days))
     told = made + random.Random(6).sample(made, len(made) // 2)
     for at in range(0, len(told), 500):
         body = "\n".join(json.dumps(event) for event in told[at : at + 500]).encode()
@@ -97,7 +98,12 @@ secret_key_file = "{work}/secret"
     # Until both sinks stand still.
     # The api over the lake says how far it is: a `tidemark sql` of ours would open every table, and be most of what the store is asked.
     def counted():
-        totals = json.loads(fetch(f"http://127.0.0.1:{API_LAKE}/api/v1/rankings/models?period=all"))["meta"]["totals"]
+        try:
+            totals = json.loads(fetch(f"http://127.0.0.1:{API_LAKE}/api/v1/rankings/models?period=all"))["meta"]["totals"]
+        except urllib.error.HTTPError as error:
+            if error.code != 503:  # It has not read the tables for the first time yet.
+                raise
+            return None
         return totals["total_requests"], warehouse(clickhouse, "SELECT count(*) AS n FROM usage_events")
 
     began = time.time()
@@ -155,6 +161,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--tidemark", required=True)
 parser.add_argument("--requests", type=int, default=500, help="with the SDK")
 parser.add_argument("--events", type=int, default=20_000)
+parser.add_argument("--days", type=float, default=20, help="over which the events are spread; each one makes files of its own in each commit")
 parser.add_argument("--brokers", type=int, default=1, help="three take 1.2 GB")
 parser.add_argument("--bucket", action="store_true", help="the lake in MinIO")
 parser.add_argument("--calm", action="store_true", help="nothing is killed: what it takes when all goes well")
