@@ -2,8 +2,9 @@
 
 use crate::error::LakeError;
 use crate::files::{self, DataFile};
+use crate::offsets::Offsets;
 use crate::spec::TableSpec;
-use crate::table::{Offsets, Table, TableView};
+use crate::table::{Table, TableView};
 use bytes::Bytes;
 use deltalake::DeltaTableError;
 use deltalake::kernel::{Action, Add};

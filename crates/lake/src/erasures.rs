@@ -2,8 +2,8 @@
 
 use crate::error::LakeError;
 use crate::files::{self, DAY_US, DataFile};
+use crate::offsets::Offsets;
 use crate::spec::ERASURES;
-use crate::table::Offsets;
 use crate::{Lake, TableSpec};
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, ListArray, RecordBatch,

@@ -14,6 +14,7 @@ mod files;
 mod hot;
 mod maintain;
 mod merge;
+mod offsets;
 mod place;
 mod scan;
 pub mod sketch;
@@ -31,12 +32,13 @@ pub use files::{DataFile, conform, date_text};
 pub use hot::{Held, Hot, Part, Shape};
 pub use maintain::{Upkeep, UpkeepReport};
 pub use merge::merged;
+pub use offsets::{Log, Offsets};
 pub use place::{Bucket, BucketAddress, Place};
 pub use spec::{
     DEAD_LETTERS, ERASURES, EVENTS, INTAKE, Merge, MergeFn, TableSpec, stored_type, timestamp,
 };
 pub use stretch::{Folded, Folding, Plan, Stretch, Stretches};
-pub use table::{Log, Offsets, Table, TableView, Written};
+pub use table::{Table, TableView, Written};
 
 use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};

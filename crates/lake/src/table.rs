@@ -4,6 +4,7 @@ use crate::AT_ONCE;
 use crate::columns;
 use crate::error::LakeError;
 use crate::files::{self, DataFile};
+use crate::offsets::{Log, Offsets};
 use crate::place::{Place, Root};
 use crate::spec::TableSpec;
 use crate::writer::FileWriter;
@@ -15,53 +16,9 @@ use deltalake::{DeltaTable, DeltaTableError};
 use fail::fail_point;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use tokio::sync::Mutex;
-
-/// What the next commit of a table says of a partition of its log: everything below this offset is in.
-pub type Offsets = BTreeMap<u32, u64>;
-
-/// The log that a lake's offsets count in. Two logs may have the same offsets, so each has its own in a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    name: String,
-    partitions: u32,
-}
-
-impl Log {
-    /// The embedded journal.
-    pub fn journal(partitions: u32) -> Self {
-        Self {
-            name: "journal".to_owned(),
-            partitions,
-        }
-    }
-
-    /// A Kafka topic.
-    pub fn topic(topic: &str, partitions: u32) -> Self {
-        Self {
-            name: format!("kafka-{topic}"),
-            partitions,
-        }
-    }
-
-    /// How many partitions it has, numbered from 0.
-    pub fn partitions(&self) -> u32 {
-        self.partitions
-    }
-
-    /// Under which name a table keeps a partition's offset.
-    fn app_id(&self, partition: u32) -> String {
-        format!("{}-{partition}", self.name)
-    }
-
-    /// The partition whose offset a table keeps under this name, if it is one of this log.
-    pub(crate) fn partition_of(&self, app_id: &str) -> Option<u32> {
-        (0..self.partitions).find(|partition| self.app_id(*partition) == app_id)
-    }
-}
 
 /// Commits between checkpoints: a reader replays at most this many small log files.
 const CHECKPOINT_EVERY: u64 = 100;
@@ -193,7 +150,7 @@ impl Table {
         let state = delta.snapshot().map_err(fail)?;
         let store = delta.log_store();
         let mut offsets = Offsets::new();
-        for partition in 0..self.log.partitions {
+        for partition in 0..self.log.partitions() {
             let version = state
                 .snapshot()
                 .transaction_version(store.as_ref(), self.log.app_id(partition))
@@ -319,7 +276,6 @@ impl Table {
             .collect::<Result<Vec<_>, _>>()?;
         let days = files::split_by_day(&rows, &self.spec)?;
         let files = stream::iter(days).map(|(day, rows)| self.write_day(&store, day, rows));
-        // A bucket takes a file in some ten milliseconds, and a batch may have a file for each day of a month.
         let files: Vec<_> = files.buffered(AT_ONCE).try_collect().await?;
         written.0.extend(files);
         Ok(())

@@ -7,6 +7,7 @@ use tidemark_tests::folder::eager_upkeep;
 use tidemark_tests::warehouse::{Door, follow, is_wanted};
 use tidemark_tests::{Dice, size};
 use tidemark_warehouse::{Follower, Server};
+
 /// Steps of the follower at which it is killed, and how often each is passed in a round at least.
 const POINTS: [&str; 5] = [
     "warehouse::mid_body",

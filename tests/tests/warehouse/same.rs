@@ -8,6 +8,7 @@ use tidemark_rollup::erase;
 use tidemark_tests::warehouse::is_wanted;
 use tidemark_tests::{Dice, cases};
 use tidemark_warehouse::{Server, Warm};
+
 /// Every answer to every question, as the golden files show it.
 async fn answers(context: &SessionContext) -> Vec<String> {
     let rows = (cases::models(), cases::authors(), cases::providers());

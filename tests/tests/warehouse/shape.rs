@@ -7,6 +7,7 @@ use tidemark_lake::TableSpec;
 use tidemark_tests::warehouse::is_wanted;
 use tidemark_tests::{Dice, cases};
 use tidemark_warehouse::{Server, WarehouseError, schema};
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_of_another_shape_is_named_and_made_anew() {
     if !is_wanted() {

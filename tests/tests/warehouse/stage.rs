@@ -11,6 +11,7 @@ use tidemark_tests::traffic::{BASE_US, event_of};
 use tidemark_tests::warehouse::{Engine, follow};
 use tidemark_tests::{Dice, check};
 use tidemark_warehouse::Server;
+
 /// The follower as a process.
 pub fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_warehouse_follower"))
