@@ -18,10 +18,15 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 use tokio::sync::Mutex;
 
 /// Commits between checkpoints: a reader replays at most this many small log files.
 const CHECKPOINT_EVERY: u64 = 100;
+
+/// How often a log is looked at that cannot be read, and how long it is left alone in between.
+const LOOKS: usize = 10;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A table of the lake. Commits take turns; reading goes by the snapshot of the last commit.
 pub struct Table {
@@ -49,6 +54,19 @@ pub struct TableView {
     pub offsets: Offsets,
 }
 
+/// Reads the newest state of a log. Listing a folder takes no snapshot: while others commit it may name an entry without the one
+/// before it, which the library takes for a broken log. The next look has both.
+async fn look(delta: &mut DeltaTable) -> Result<(), DeltaTableError> {
+    for _ in 1..LOOKS {
+        match delta.update_state().await {
+            Ok(()) => return Ok(()),
+            Err(error) => tracing::debug!(%error, "a log is looked at again"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    delta.update_state().await
+}
+
 impl Table {
     /// Opens the table in `place`, making it if it is not there. A table of facts that an earlier version made gets
     /// the columns that are new since.
@@ -70,7 +88,7 @@ impl Table {
         let delta = match made {
             Some(made) => made,
             None => {
-                delta.load().await.map_err(fail)?;
+                look(&mut delta).await.map_err(fail)?;
                 columns::widen(delta, &mut spec).await?
             }
         };
@@ -129,8 +147,7 @@ impl Table {
     }
 
     async fn catch_up(&self, delta: &mut DeltaTable) -> Result<(), LakeError> {
-        delta
-            .update_state()
+        look(delta)
             .await
             .map_err(|source| LakeError::delta(&self.spec.name, source))?;
         let version = delta.version().unwrap_or_default();

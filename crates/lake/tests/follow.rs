@@ -80,3 +80,26 @@ async fn who_follows_knows_what_an_opener_knows() -> Result {
     }
     Ok(())
 }
+
+/// A listing that goes on while others commit may leave an entry out and name the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_may_leave_an_entry_out() -> Result {
+    let folder = tempfile::tempdir()?;
+    let writer = open(folder.path()).await?;
+    let follower = open(folder.path()).await?;
+    append(&writer, 0..3).await?;
+    let entry = folder
+        .path()
+        .join("rows/_delta_log/00000000000000000002.json");
+    let aside = folder.path().join("aside");
+    std::fs::rename(&entry, &aside)?;
+    assert!(follower.reload().await.is_err(), "it is not there at all");
+    let begun = tokio::task::spawn_blocking(move || {
+        std::thread::sleep(Duration::from_millis(25));
+        std::fs::rename(aside, entry)
+    });
+    follower.reload().await?;
+    begun.await??;
+    assert_eq!(known(&follower)?, known(&writer)?);
+    Ok(())
+}
