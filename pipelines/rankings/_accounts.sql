@@ -1,22 +1,24 @@
--- First step of every board: its rows, summed by key, account and window. Reads `volumes`, the board's own rows.
+-- Second step of every board: volumes, summed by cell, account and window. Reads `volumes` and `cells`.
 -- windows_ago: 0 is the window that is ranked, 1 and up are the equal ones before it that it is compared with.
--- earlier_windows: how many of those the board compares with; 0 for a board that only ranks.
 --
+--   $oldest  where the oldest window begins that the board looks at
 --   $metric  tokens, requests, spend, accounts or capped: what ranks
---   $cap     capped: an account's tokens under one key and in one window count up to this many
+--   $cap     capped: an account's tokens in one cell and window count up to this many
 WITH summed AS (
   SELECT
-    key,
-    min(name)                                                   AS name,
-    account_id,
-    CAST(windows_ago AS BIGINT)                                 AS windows_ago,
-    CAST(max(earlier_windows) AS BIGINT)                        AS earlier_windows,
-    CAST(sum(tokens) AS BIGINT)                                 AS tokens,
-    CAST(sum(requests) AS BIGINT)                               AS requests,
-    CAST(sum(spend_nanousd) AS BIGINT)                          AS spend_nanousd,
-    CAST(sum(CASE WHEN simulated THEN requests ELSE 0 END) AS BIGINT) AS simulated_requests
-  FROM volumes
-  GROUP BY key, account_id, windows_ago
+    c.cell                                                      AS cell,
+    v.account                                                   AS account,
+    CASE WHEN v.day >= $since THEN 0
+      WHEN v.day >= $before_1 THEN 1
+      WHEN v.day >= $before_2 THEN 2
+      ELSE 3 END                                                AS windows_ago,
+    CAST(sum(v.prompt_tokens + v.completion_tokens) AS BIGINT)  AS tokens,
+    CAST(sum(v.requests) AS BIGINT)                             AS requests,
+    CAST(sum(v.cost_nanousd) AS BIGINT)                         AS spend_nanousd,
+    CAST(sum(CASE WHEN c.simulated THEN v.requests ELSE 0 END) AS BIGINT) AS simulated_requests
+  FROM volumes v JOIN cells c ON c.flow = v.flow
+  WHERE v.day >= $oldest AND v.day < $until
+  GROUP BY 1, 2, 3
 ),
 capped AS (
   SELECT *, CASE WHEN tokens > $cap THEN CAST($cap AS BIGINT) ELSE tokens END AS capped_tokens

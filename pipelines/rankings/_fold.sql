@@ -3,13 +3,13 @@
 --
 --   $metric  distinct accounts do not add up: those of `other` and of the total are counted anew
 WITH folded AS (
-  SELECT count(DISTINCT v.account_id) AS accounts
+  SELECT count(DISTINCT v.account) AS accounts
   FROM account_volumes v
-  JOIN places p ON p.key = v.key
+  JOIN places p ON p.cell = v.cell
   WHERE p.place IS NULL AND v.windows_ago = 0
 ),
 total AS (
-  SELECT CASE WHEN $metric = 'accounts' THEN count(DISTINCT account_id) ELSE coalesce(sum(counted), 0) END AS counted
+  SELECT CASE WHEN $metric = 'accounts' THEN count(DISTINCT account) ELSE coalesce(sum(counted), 0) END AS counted
   FROM account_volumes
   WHERE windows_ago = 0
 ),

@@ -1,15 +1,18 @@
--- Second step of every board: one cell per key, and its place if it has one. Reads `account_volumes`.
+-- Third step of every board: the cells with their sums, and their places if they have one. Reads `account_volumes` and `cells`.
 --
 --   $min_accounts  a cell of fewer distinct accounts has no place
 --   $dominance     nor one in which a single account has more than this share of the tokens
 --   $limit         nor one beyond this many
 --
 -- Ties are alphabetical. Cells without a place stay, for `other`, except those that did not grow on a board of growth.
-WITH cells AS (
+WITH named AS (
+  SELECT cell, min(key) AS key, min(name) AS name, max(earlier_windows) AS earlier_windows
+  FROM cells
+  GROUP BY cell
+),
+summed AS (
   SELECT
-    key,
-    min(name)                                                   AS name,
-    max(earlier_windows)                                        AS earlier_windows,
+    cell,
     coalesce(sum(counted) FILTER (WHERE windows_ago = 0), 0)    AS counted,
     coalesce(sum(counted) FILTER (WHERE windows_ago > 0), 0)    AS counted_before,
     coalesce(sum(tokens) FILTER (WHERE windows_ago = 0), 0)     AS tokens,
@@ -18,16 +21,16 @@ WITH cells AS (
     coalesce(sum(capped_tokens) FILTER (WHERE windows_ago = 0), 0) AS capped_tokens,
     coalesce(sum(simulated_requests) FILTER (WHERE windows_ago = 0), 0) AS simulated_requests,
     coalesce(max(tokens) FILTER (WHERE windows_ago = 0), 0)     AS top_account_tokens,
-    -- Exact: there is one row per key, account and window.
+    -- Exact: there is one row per cell, account and window.
     count(*) FILTER (WHERE windows_ago = 0)                     AS accounts
   FROM account_volumes
-  GROUP BY key
+  GROUP BY cell
 ),
 scored AS (
   -- Window minus mean of the earlier ones, times their number: an integer, so that equal cells tie exactly.
-  SELECT *,
-    CASE WHEN earlier_windows > 0 THEN counted * earlier_windows - counted_before ELSE counted END AS score
-  FROM cells
+  SELECT s.*, n.key, n.name, n.earlier_windows,
+    CASE WHEN n.earlier_windows > 0 THEN s.counted * n.earlier_windows - s.counted_before ELSE s.counted END AS score
+  FROM summed s JOIN named n ON n.cell = s.cell
 ),
 judged AS (
   SELECT *,
@@ -43,6 +46,6 @@ positioned AS (
 )
 SELECT
   CASE WHEN listable AND position <= $limit THEN position END   AS place,
-  key, name, earlier_windows, counted, counted_before, score,
+  cell, key, name, earlier_windows, counted, counted_before, score,
   tokens, requests, spend_nanousd, capped_tokens, simulated_requests, accounts
 FROM positioned

@@ -3,7 +3,7 @@ SELECT
   coalesce(sum(tokens), 0)                                      AS tokens,
   coalesce(sum(requests), 0)                                    AS requests,
   coalesce(sum(spend_nanousd), 0)                               AS spend_nanousd,
-  count(DISTINCT account_id)                                    AS accounts,
+  count(DISTINCT account)                                       AS accounts,
   coalesce(sum(capped_tokens), 0)                               AS capped_tokens,
   coalesce(sum(simulated_requests), 0)                          AS simulated_requests,
   CASE WHEN sum(requests) > 0

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use tidemark_event::UsageEvent;
 use tidemark_insight::{
     AuthorRow, By, Metric, ModelRow, Period, Policy, ProviderRow, Ranking, RankingQuery, Rankings,
-    Row,
+    Row, held as held_together,
 };
+use tidemark_lake::Held;
 
 /// Where the cases lie.
 pub fn folder() -> PathBuf {
@@ -19,6 +20,16 @@ pub fn folder() -> PathBuf {
 /// Whether to write the files anew instead of comparing with them.
 pub fn update() -> bool {
     std::env::var_os("UPDATE_CASES").is_some_and(|value| value == "1")
+}
+
+/// What boards and statistics read, with every day by itself: for questions of times that are not now.
+pub fn held() -> Vec<Held> {
+    let held = held_together().into_iter();
+    held.map(|held| Held {
+        begins: Vec::new(),
+        ..held
+    })
+    .collect()
 }
 
 /// 2025-11-18T12:00:00Z.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use tidemark_catalog::Catalog;
-use tidemark_insight::{Policy, RankingQuery, Rankings, publish};
+use tidemark_insight::{Policy, RankingQuery, Rankings, held, publish};
 use tidemark_lake::{EVENTS, Hot};
 use tidemark_sim::providers::Script;
 use tidemark_tests::folder::{Folder, Sizes, rows};
@@ -203,7 +203,7 @@ async fn opentelemetry_for_python() {
             .filter(|(texts, _)| texts[0] == "router")
             .map(|(_, numbers)| numbers[0] + numbers[1])
             .sum();
-        let mut hot = Hot::new(folder.lake.clone(), vec!["accounts_by_day".to_owned()]);
+        let mut hot = Hot::new(folder.lake.clone(), held());
         let (_, held) = hot.refresh().await.unwrap().unwrap();
         let now = chrono::Utc::now();
         let context = publish(&held, &Catalog::builtin().unwrap(), now)

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use tidemark_catalog::Catalog;
 use tidemark_event::{EventId, Micros, UsageEvent};
 use tidemark_insight::{Metric, Period, Policy, Ranking, RankingQuery, Rankings, Snapshot, held};
-use tidemark_lake::{Held, Hot};
-use tidemark_tests::Dice;
+use tidemark_lake::Hot;
 use tidemark_tests::folder::{Folder, Sizes, eager_upkeep};
 use tidemark_tests::traffic::event_of;
+use tidemark_tests::{Dice, cases};
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -81,8 +81,7 @@ async fn days_held_together_answer_like_days() {
             .collect();
         folder.publish(&events).await.unwrap();
         while worker.step().await.unwrap() {}
-        let by_days = vec![Held::from("accounts_by_day".to_owned())];
-        let mut apart = Hot::new(folder.lake.clone(), by_days);
+        let mut apart = Hot::new(folder.lake.clone(), cases::held());
         let here = answers(&mut together, now).await;
         let there = answers(&mut apart, now).await;
         assert!(here.iter().any(|answer| answer.rows.len() > 3));

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex};
 use tidemark_api::{ApiState, router, run};
 use tidemark_insight::{
     Directory, ModelRow, Policy, Rankings, Snapshot, Source, register_catalog_rows,
+    register_volumes,
 };
 use tower::ServiceExt;
 
@@ -80,7 +81,7 @@ async fn snapshot(version: u64, models: &[(&str, i64)], simulated: bool) -> Snap
     ];
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let context = SessionContext::new();
-    context.register_batch("accounts_by_day", batch).unwrap();
+    register_volumes(&context, &[batch]).unwrap();
     let named = ModelRow {
         model: "alder/one".to_owned(),
         author: "alder".to_owned(),
@@ -335,7 +336,7 @@ async fn errors_show_nothing_from_inside() {
     assert_eq!(body["error"]["metadata"], serde_json::json!({}));
     let (status, _, page) = get(&app, "/rankings").await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(page.contains("the answer could not be computed") && !page.contains("accounts_by_day"));
+    assert!(page.contains("the answer could not be computed") && !page.contains("flows"));
 }
 
 #[tokio::test]

@@ -7,16 +7,18 @@ use std::path::Path;
 /// The files of `pipelines/rankings` as they were when this was built: name without `.sql`, text.
 const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/rankings.rs"));
 
-/// Sums a board's rows by key, account and window.
+/// Makes cells of a board's keys.
+pub(crate) const CELLS: &str = "_cells";
+/// Sums volumes by cell, account and window.
 pub(crate) const ACCOUNTS: &str = "_accounts";
-/// Makes cells of keys and gives them places.
+/// Gives cells their places.
 pub(crate) const PLACES: &str = "_places";
 /// Folds what has no place.
 pub(crate) const FOLD: &str = "_fold";
 /// Sums what there is in all.
 pub(crate) const TOTALS: &str = "_totals";
 /// All of them, in the order in which they run.
-pub(crate) const STEPS: [&str; 4] = [ACCOUNTS, PLACES, FOLD, TOTALS];
+pub(crate) const STEPS: [&str; 5] = [CELLS, ACCOUNTS, PLACES, FOLD, TOTALS];
 
 /// A set of SQL files.
 #[derive(Debug)]

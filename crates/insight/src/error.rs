@@ -2,6 +2,7 @@
 
 use datafusion::error::DataFusionError;
 use std::path::PathBuf;
+use tidemark_lake::LakeError;
 
 /// Why there is no ranking.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,9 @@ pub enum InsightError {
     /// The catalog's tables cannot be made.
     #[error("the catalog cannot be registered: {0}")]
     Catalog(Box<DataFusionError>),
+    /// Rows are not what boards count.
+    #[error("the rows cannot be held: {0}")]
+    Held(Box<LakeError>),
 }
 
 impl InsightError {

@@ -2,9 +2,9 @@
 //!
 //! A ranking's way: a [`Snapshot`] of the lake gives a session in which the rollups and the catalog
 //! are tables, each as anyone may see it ([`publish`]). [`Rankings`] plans the board's own SQL over them, for example
-//! `pipelines/rankings/models.sql`, which says for every row which key it counts for. `_accounts.sql`
-//! sums that by key and account, `_fold.sql` ranks the keys, hides small and dominated ones in `other`,
-//! and `_totals.sql` says how much there was in all.
+//! `pipelines/rankings/models.sql`, which says for every flow (an app's requests for a model to a provider) which key it
+//! counts for. `_cells.sql` makes numbered cells of the keys, `_accounts.sql` sums volumes by cell and account, `_places.sql`
+//! ranks the cells, `_fold.sql` puts small and dominated ones in `other`, and `_totals.sql` says how much there was in all.
 //!
 //! [`Statistics`] has one file, `pipelines/statistics/measures.sql`, for endpoints, providers and models; the [`Directory`] is what
 //! the catalog says of them.
@@ -27,6 +27,7 @@ mod session;
 mod shape;
 mod source;
 mod statistics;
+mod volumes;
 
 pub use catalog::{AuthorRow, ModelRow, ProviderRow, register_catalog_rows};
 pub use directory::{Directory, EndpointEntry, ModelEntry, Pricing, ProviderEntry};
@@ -38,12 +39,13 @@ pub use ranking::{Meta, Ranking, Row, Totals};
 pub use rankings::Rankings;
 pub use source::{Snapshot, Source};
 pub use statistics::{ENOUGH_ATTEMPTS, Statistics, Subject, measures};
+pub use volumes::register_volumes;
 
 use tidemark_lake::Held;
 
 /// What boards and statistics read: what a [`Source`] has to hold beside the catalog.
 pub fn held() -> Vec<Held> {
-    let mut held = vec![Held::by_windows("accounts_by_day", Window::begins())];
+    let mut held = vec![volumes::held()];
     held.extend(Statistics::held());
     held
 }

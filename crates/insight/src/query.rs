@@ -4,8 +4,8 @@ use crate::InsightError;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use std::str::FromStr;
 
-/// Equal windows before its own that a board can compare with: `$before_1` to `$before_3`.
-const COMPARED: u64 = 3;
+/// Equal windows before its own that a board of growth compares with.
+pub(crate) const COMPARED: u64 = 3;
 
 /// The longest list, and the default one.
 pub const MAX_LIMIT: u32 = 50;

@@ -1,15 +1,17 @@
 //! Answers rankings, and keeps the answers while the data stays the same.
 
-use crate::boards::{ACCOUNTS, Boards, FOLD, PLACES, STEPS, TOTALS};
-use crate::query::{By, MAX_LIMIT, Metric, Period, Policy, RankingQuery, Window};
+use crate::boards::{ACCOUNTS, Boards, CELLS, FOLD, PLACES, STEPS, TOTALS};
+use crate::query::{By, COMPARED, MAX_LIMIT, Metric, Period, Policy, RankingQuery, Window};
 use crate::ranking::{Meta, Ranking};
 use crate::session::{fresh, plan, text, time};
-use crate::shape::{BOARD, CELLS, IN_ALL, ROWS, VOLUMES, expect_columns};
+use crate::shape::{self, expect_columns};
 use crate::source::Snapshot;
+use crate::volumes::{FLOWS, VOLUMES};
 use crate::{InsightError, decode};
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
+use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
 use datafusion::execution::context::SessionContext;
 use datafusion::scalar::ScalarValue;
@@ -23,12 +25,14 @@ const PARALLEL: usize = 2;
 /// Answers kept. There are more possible questions than worth keeping answers for.
 const KEPT: usize = 512;
 
-/// Where `_accounts.sql` finds the rows of a board.
-const VOLUMES_TABLE: &str = "volumes";
-/// Where the further steps find its result.
-const ACCOUNTS_TABLE: &str = "account_volumes";
-/// Where `_fold.sql` finds the result of `_places.sql`.
-const PLACES_TABLE: &str = "places";
+/// Where `_cells.sql` finds the rows of a board.
+const BOARD: &str = "board";
+/// The steps whose result is a table for the next ones, and what it is called there.
+const KEPT_STEPS: [(&str, &str, shape::Expected); 3] = [
+    (CELLS, "cells", shape::CELLS),
+    (ACCOUNTS, "account_volumes", shape::VOLUMES),
+    (PLACES, "places", shape::PLACED),
+];
 
 type Slot = Arc<tokio::sync::Mutex<Option<(u64, Arc<Ranking>)>>>;
 
@@ -182,13 +186,12 @@ impl Rankings {
         let sql = self.boards.board(&query.ranking)?;
         let by = divides(sql).then(|| query.by.unwrap_or_default());
         let window = query.window();
-        let parameters = self.parameters(query, by, &window);
+        let parameters = self.parameters(query, by, &window, compares(sql));
 
-        let volumes = plan(context, &query.ranking, sql, &parameters).await?;
-        let steps = fresh(context).map_err(InsightError::sql(ACCOUNTS))?;
-        register(&steps, VOLUMES_TABLE, volumes.into_view())?;
-        // Each step's result is a table for the next: a view would be planned and run again for every mention.
-        for (step, result) in [(ACCOUNTS, ACCOUNTS_TABLE), (PLACES, PLACES_TABLE)] {
+        let board = plan(context, &query.ranking, sql, &parameters).await?;
+        let steps = steps_over(context, board).await?;
+        // A view would be planned and run again for every mention.
+        for (step, result, _) in KEPT_STEPS {
             let frame = plan(&steps, step, self.boards.step(step)?, &parameters).await?;
             let planned = Arc::new(frame.schema().as_arrow().clone());
             let batches = frame
@@ -232,24 +235,20 @@ impl Rankings {
     /// The first file that does not plan, or whose output has the wrong shape.
     pub async fn plan_check(&self, context: &SessionContext) -> Result<Vec<String>, InsightError> {
         let query = RankingQuery::of("");
-        let parameters = self.parameters(&query, Some(By::default()), &query.window());
+        let parameters = self.parameters(&query, Some(By::default()), &query.window(), true);
         let mut planned = Vec::new();
         for name in self.boards.names() {
-            let volumes = plan(context, name, self.boards.board(name)?, &parameters).await?;
-            expect_columns(name, volumes.schema().as_arrow(), BOARD)?;
-            volumes
+            let board = plan(context, name, self.boards.board(name)?, &parameters).await?;
+            expect_columns(name, board.schema().as_arrow(), shape::BOARD)?;
+            board
                 .clone()
                 .create_physical_plan()
                 .await
                 .map_err(InsightError::sql(name))?;
-            let steps = fresh(context).map_err(InsightError::sql(ACCOUNTS))?;
-            register(&steps, VOLUMES_TABLE, volumes.into_view())?;
-            for (step, columns, result) in [
-                (ACCOUNTS, VOLUMES, Some(ACCOUNTS_TABLE)),
-                (PLACES, CELLS, Some(PLACES_TABLE)),
-                (FOLD, ROWS, None),
-                (TOTALS, IN_ALL, None),
-            ] {
+            let steps = steps_over(context, board).await?;
+            let kept = KEPT_STEPS.map(|(step, result, columns)| (step, columns, Some(result)));
+            let last = [(FOLD, shape::ROWS, None), (TOTALS, shape::IN_ALL, None)];
+            for (step, columns, result) in kept.into_iter().chain(last) {
                 let frame = plan(&steps, step, self.boards.step(step)?, &parameters).await?;
                 let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
                 expect_columns(step, &schema, columns)?;
@@ -275,14 +274,20 @@ impl Rankings {
         query: &RankingQuery,
         by: Option<By>,
         window: &Window,
+        compares: bool,
     ) -> Vec<(&'static str, ScalarValue)> {
         let (since, until) = window.bounds();
+        let oldest = match compares {
+            true => window.before(COMPARED),
+            false => since,
+        };
         vec![
+            ("compared", ScalarValue::Int64(Some(COMPARED as i64))),
+            ("oldest", time(oldest)),
             ("since", time(since)),
             ("until", time(until)),
             ("before_1", time(window.before(1))),
             ("before_2", time(window.before(2))),
-            ("before_3", time(window.before(3))),
             ("metric", text(query.metric.as_str())),
             ("by", text(by.unwrap_or_default().as_str())),
             ("limit", ScalarValue::Int64(Some(i64::from(query.limit)))),
@@ -311,13 +316,27 @@ fn divides(sql: &str) -> bool {
 
 /// Whether a board compares its window with earlier ones.
 fn compares(sql: &str) -> bool {
-    mentions(sql, "$before_")
+    mentions(sql, "$compared")
 }
 
 /// Whether a parameter stands in the SQL itself, comments apart.
 fn mentions(sql: &str, parameter: &str) -> bool {
     sql.lines()
         .any(|line| line.split("--").next().unwrap_or(line).contains(parameter))
+}
+
+/// A session for the steps of a board, with its rows and the tables that they count.
+async fn steps_over(
+    context: &SessionContext,
+    board: DataFrame,
+) -> Result<SessionContext, InsightError> {
+    let steps = fresh(context).map_err(InsightError::sql(CELLS))?;
+    register(&steps, BOARD, board.into_view())?;
+    for table in [FLOWS, VOLUMES] {
+        let rows = context.table_provider(table).await;
+        register(&steps, table, rows.map_err(InsightError::sql(CELLS))?)?;
+    }
+    Ok(steps)
 }
 
 fn register(
@@ -328,5 +347,5 @@ fn register(
     steps
         .register_table(name, table)
         .map(|_| ())
-        .map_err(InsightError::sql(ACCOUNTS))
+        .map_err(InsightError::sql(CELLS))
 }

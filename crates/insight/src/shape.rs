@@ -39,23 +39,25 @@ pub(crate) type Expected = &'static [(&'static str, Kind)];
 
 /// What every board gives.
 pub(crate) const BOARD: Expected = &[
+    ("flow", Kind::Integer),
     ("key", Kind::Text),
     ("name", Kind::Text),
-    ("account_id", Kind::Text),
-    ("simulated", Kind::Truth),
-    ("windows_ago", Kind::Integer),
     ("earlier_windows", Kind::Integer),
-    ("tokens", Kind::Integer),
-    ("requests", Kind::Integer),
-    ("spend_nanousd", Kind::Integer),
+];
+/// What `_cells.sql` gives.
+pub(crate) const CELLS: Expected = &[
+    ("flow", Kind::Integer),
+    ("cell", Kind::Integer),
+    ("key", Kind::Text),
+    ("name", Kind::Text),
+    ("earlier_windows", Kind::Integer),
+    ("simulated", Kind::Truth),
 ];
 /// What `_accounts.sql` gives.
 pub(crate) const VOLUMES: Expected = &[
-    ("key", Kind::Text),
-    ("name", Kind::Text),
-    ("account_id", Kind::Text),
+    ("cell", Kind::Integer),
+    ("account", Kind::Integer),
     ("windows_ago", Kind::Integer),
-    ("earlier_windows", Kind::Integer),
     ("tokens", Kind::Integer),
     ("requests", Kind::Integer),
     ("spend_nanousd", Kind::Integer),
@@ -64,8 +66,9 @@ pub(crate) const VOLUMES: Expected = &[
     ("counted", Kind::Integer),
 ];
 /// What `_places.sql` gives.
-pub(crate) const CELLS: Expected = &[
+pub(crate) const PLACED: Expected = &[
     ("place", Kind::Integer),
+    ("cell", Kind::Integer),
     ("key", Kind::Text),
     ("name", Kind::Text),
     ("earlier_windows", Kind::Integer),

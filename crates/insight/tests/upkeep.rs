@@ -119,6 +119,7 @@ async fn every_file_plans() {
         "models.sql",
         "trending.sql",
         "share.sql",
+        "_cells.sql",
         "_accounts.sql",
         "_places.sql",
         "_fold.sql",
@@ -136,7 +137,7 @@ async fn a_new_leaderboard_is_one_file() {
     let folder = std::env::temp_dir().join(format!("tidemark-boards-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines/rankings");
-    for step in ["_accounts.sql", "_places.sql", "_fold.sql"] {
+    for step in ["_cells.sql", "_accounts.sql", "_places.sql", "_fold.sql"] {
         fs::copy(format!("{source}/{step}"), folder.join(step)).unwrap();
     }
     let incomplete = Rankings::from_dir(&folder, Policy::default());
@@ -146,7 +147,7 @@ async fn a_new_leaderboard_is_one_file() {
     let board = fs::read_to_string(format!("{source}/models.sql")).unwrap();
     fs::write(
         folder.join("initials.sql"),
-        board.replace("a.model END AS key", "'x' || left(a.model, 1) END AS key"),
+        board.replace("f.model END AS key", "'x' || left(f.model, 1) END AS key"),
     )
     .unwrap();
     let rankings = Rankings::from_dir(&folder, Policy::default()).unwrap();
@@ -163,11 +164,11 @@ async fn a_new_leaderboard_is_one_file() {
     );
 
     for (broken, complaint) in [
-        ("SELECT 1 AS key", "the column key must be text"),
-        ("SELECT 'a' AS key", "the column name is missing"),
-        ("SELECT nothing FROM accounts_by_day", "initials.sql"),
+        ("SELECT 1 AS flow, 1 AS key", "the column key must be text"),
+        ("SELECT 1 AS flow, 'a' AS key", "the column name is missing"),
+        ("SELECT nothing FROM flows", "initials.sql"),
         ("CREATE TABLE t AS SELECT 1", "initials.sql"),
-        ("SELECT $colour AS key FROM accounts_by_day", "initials.sql"),
+        ("SELECT $colour AS key FROM flows", "initials.sql"),
     ] {
         fs::write(folder.join("initials.sql"), broken).unwrap();
         let error = Rankings::from_dir(&folder, Policy::default())
@@ -229,7 +230,7 @@ async fn a_snapshot_keeps_its_own_tables() {
     assert!(
         !names
             .iter()
-            .any(|name| name == "volumes" || name == "account_volumes"),
+            .any(|name| name == "cells" || name == "account_volumes"),
         "{names:?}"
     );
 }

@@ -1,19 +1,22 @@
 //! The tables that rankings and statistics read, in memory, kept in step with the lake file by file.
 
+use crate::dimension::{self, Dimension};
 use crate::error::LakeError;
 use crate::files::{DAY_US, DataFile};
 use crate::merge::merged;
 use crate::spec::{Merge, TableSpec};
 use crate::stretch::{Folded, Folding, Stretches};
-use crate::{Lake, files, sketch};
+use crate::{AT_ONCE, Lake, files, sketch};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::unary;
 use arrow::datatypes::{Schema, TimestampMicrosecondType};
 use chrono::{DateTime, Utc};
 use datafusion::datasource::MemTable;
 use datafusion::execution::context::{SessionConfig, SessionContext};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +32,8 @@ pub struct Held {
     /// How many UTC days before today the windows begin that are asked for. Days that none of them tells apart are held as one: exact
     /// for those windows, and for no others. Empty to hold every day.
     pub begins: Vec<u32>,
+    /// Keys that the held rows have as numbers.
+    pub dimensions: Vec<Arc<Dimension>>,
 }
 
 /// The newest rows of a rollup and some of its values: what bounds the memory of a table that has a row for every minute.
@@ -50,6 +55,7 @@ impl From<String> for Held {
             table,
             part: None,
             begins: Vec::new(),
+            dimensions: Vec::new(),
         }
     }
 }
@@ -61,15 +67,25 @@ impl Held {
             name: name.to_owned(),
             table: table.to_owned(),
             part: Some(part),
-            begins: Vec::new(),
+            ..Self::from(table.to_owned())
         }
     }
 
-    /// All of a table that has windows of a day, for questions whose windows begin that many days before today.
-    pub fn by_windows(table: &str, begins: Vec<u32>) -> Self {
+    /// All of a table that has windows of a day, under a name of its own, for questions whose windows begin that many days before
+    /// today.
+    pub fn by_windows(name: &str, table: &str, begins: Vec<u32>) -> Self {
         Self {
+            name: name.to_owned(),
             begins,
             ..Self::from(table.to_owned())
+        }
+    }
+
+    /// The same with some keys as numbers.
+    pub fn numbered(self, dimensions: Vec<Dimension>) -> Self {
+        Self {
+            dimensions: dimensions.into_iter().map(Arc::new).collect(),
+            ..self
         }
     }
 }
@@ -150,9 +166,11 @@ impl Hot {
                         Some(folded) => folded,
                         None => {
                             let mut folding = Folding::new(&shape, first, &mut plan);
-                            for file in &plan.settled {
-                                let rows = shape.read(store.as_ref(), &file.path).await?;
-                                folding.add(file.path.clone(), rows).await?;
+                            let settled: Vec<_> =
+                                plan.settled.iter().map(|f| f.path.clone()).collect();
+                            let mut files = pin!(shape.read_all(&store, settled));
+                            while let Some((path, rows)) = files.try_next().await? {
+                                folding.add(path, rows).await?;
                             }
                             folding.finish().await?
                         }
@@ -161,18 +179,25 @@ impl Hot {
                     rows.extend(folded.rows().iter().cloned());
                     kept_folded.insert(key, folded);
                 }
+                let key = |path: &str| format!("{}/{path}", held.name);
+                let paths = apart.iter().map(|file| file.path.clone());
+                let new = paths.filter(|path| !self.loaded.contains_key(&key(path)));
+                let new = shape.read_all(&store, new.collect());
+                let new: Vec<_> = new.try_collect().await?;
+                self.loaded
+                    .extend(new.into_iter().map(|(path, rows)| (key(&path), rows)));
                 for file in apart {
-                    let key = format!("{}/{}", held.name, file.path);
-                    let batches = match self.loaded.remove(&key) {
-                        Some(batches) => batches,
-                        None => shape.read(store.as_ref(), &file.path).await?,
-                    };
+                    let key = key(&file.path);
+                    let batches = self.loaded.remove(&key).unwrap_or_default();
                     rows.extend(batches.iter().cloned());
                     kept.insert(key, batches);
                 }
             }
             let rows = MemTable::try_new(Arc::clone(&shape.spec.schema), vec![rows])?;
             context.register_table(held.name.as_str(), Arc::new(rows))?;
+            for (name, rows) in shape.dimensions()? {
+                context.register_batch(&name, rows)?;
+            }
         }
         self.loaded = kept;
         self.folded = kept_folded;
@@ -198,41 +223,63 @@ fn day_of(us: i64) -> i64 {
 /// How the rows of one held table are read.
 #[derive(Debug, Clone)]
 pub struct Shape {
-    /// The table, as far as it is held.
+    /// The table, as far as it is read.
+    pub source: TableSpec,
+    /// The same as it is held: with numbers for some keys.
     pub spec: TableSpec,
     /// Older windows are left out.
     pub since_us: Option<i64>,
     /// Which days are held as one.
     pub stretches: Stretches,
     grain_us: Option<i64>,
+    dimensions: Vec<Arc<Dimension>>,
 }
 
 impl Shape {
     /// That of a table at `now`: what is recent enough moves on.
     pub fn of(held: &Held, table: &TableSpec, now: DateTime<Utc>) -> Self {
-        let spec = table.clone();
         let stretches = Stretches::new(&held.begins, day_of(now.timestamp_micros()));
-        let Some(part) = held.part else {
-            return Self {
-                spec,
-                since_us: None,
-                stretches,
-                grain_us: None,
-            };
-        };
-        let since = now.timestamp_micros() - part.since.as_micros() as i64;
-        let grain_us = part.grain.map(|grain| (grain.as_micros() as i64).max(1));
-        Self {
-            spec: narrow(spec, part.values),
+        let (mut source, mut since_us, mut grain_us) = (table.clone(), None, None);
+        if let Some(part) = held.part {
+            source = narrow(source, part.values);
+            let since = now.timestamp_micros() - part.since.as_micros() as i64;
+            grain_us = part.grain.map(|grain| (grain.as_micros() as i64).max(1));
             // The window that was running then is held whole.
-            since_us: Some(grain_us.map_or(since, |grain| since - since.rem_euclid(grain))),
+            since_us = Some(grain_us.map_or(since, |grain| since - since.rem_euclid(grain)));
+        }
+        Self {
+            spec: dimension::numbered(source.clone(), &held.dimensions),
+            source,
+            since_us,
             stretches,
             grain_us,
+            dimensions: held.dimensions.clone(),
         }
+    }
+
+    /// The tables that say what the numbers in the rows read so far stand for, by name.
+    ///
+    /// # Errors
+    /// When the table lacks a key that is to be a number.
+    pub fn dimensions(&self) -> Result<Vec<(String, RecordBatch)>, LakeError> {
+        dimension::tables(&self.dimensions, &self.source.schema)
     }
 
     fn wants(&self, file: &DataFile) -> bool {
         self.since_us.is_none_or(|since| file.window.1 >= since)
+    }
+
+    /// Files and their rows in that order, several read at once.
+    fn read_all(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        paths: Vec<String>,
+    ) -> impl Stream<Item = Result<(String, Vec<RecordBatch>), LakeError>> {
+        let reads = paths.into_iter().map(move |path| async move {
+            let rows = self.read(store.as_ref(), &path).await?;
+            Ok((path, rows))
+        });
+        stream::iter(reads).buffered(AT_ONCE)
     }
 
     async fn read(
@@ -240,12 +287,12 @@ impl Shape {
         store: &dyn ObjectStore,
         path: &str,
     ) -> Result<Vec<RecordBatch>, LakeError> {
-        let schema = &self.spec.schema;
+        let schema = &self.source.schema;
         let rows = match self.since_us {
             None => files::read(store, path, None).await?,
             Some(since) => {
                 let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-                files::read_since(store, path, &names, &self.spec.window, since).await?
+                files::read_since(store, path, &names, &self.source.window, since).await?
             }
         };
         let rows = rows
@@ -255,15 +302,25 @@ impl Shape {
         self.fit(rows).await
     }
 
-    /// Rows of the held columns, with windows of the held length.
+    /// Rows of the columns that are read as they are held: with numbers for some keys, and windows of the held length.
     ///
     /// # Errors
     /// When they are not rows of the table.
     pub async fn fit(&self, rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, LakeError> {
+        let rows = rows.iter().map(|rows| self.number(rows));
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
         match self.grain_us {
             Some(grain) => self.coarsen(rows, |us| us - us.rem_euclid(grain)).await,
             None => Ok(rows),
         }
+    }
+
+    /// Rows of the columns that are read, with numbers for some keys.
+    ///
+    /// # Errors
+    /// When they lack a column.
+    pub fn number(&self, rows: &RecordBatch) -> Result<RecordBatch, LakeError> {
+        dimension::number(rows, &self.dimensions, &self.spec.schema)
     }
 
     /// Rows as rows of one day.

@@ -7,6 +7,7 @@
 
 mod changes;
 mod columns;
+mod dimension;
 mod erase;
 mod erasures;
 mod error;
@@ -25,6 +26,7 @@ mod table;
 mod writer;
 
 pub use changes::Changes;
+pub use dimension::Dimension;
 pub use erase::Found;
 pub use erasures::Erased;
 pub use error::LakeError;

@@ -1,4 +1,4 @@
-//! What rankings cost over a year: `year DIR [ROWS_A_DAY]`, for a folder that does not exist yet or was made by this.
+//! What rankings cost over a year: `year DIR [ROWS_A_DAY [CLICKHOUSE_URL]]`, for a folder that does not exist yet or was made by this.
 //!
 //! Makes 365 days of the rollup that rankings read (`accounts_by_day`): 400 models of 40 authors at 60 providers, 5,000 accounts and
 //! 100 apps, as uneven as traffic is. An account is one app or none, and has twelve models that it uses, at up to three providers
@@ -12,6 +12,7 @@ use arrow::array::{
 };
 use arrow::datatypes::DataType;
 use chrono::Utc;
+use datafusion::execution::context::SessionContext;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::{Distribution, LogNormal, Zipf};
@@ -19,9 +20,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemark_catalog::Catalog;
-use tidemark_insight::{Metric, Period, Policy, RankingQuery, Rankings, Snapshot, held};
+use tidemark_insight::{Metric, Period, Policy, RankingQuery, Rankings, Row, Snapshot, held};
 use tidemark_lake::{Hot, Lake, Log, TableSpec};
 use tidemark_rollup::open_lake;
+use tidemark_warehouse::{Follower, Server, WarehouseSettings, Warm};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -36,7 +38,7 @@ async fn main() -> Result<()> {
     let dir = arguments
         .next()
         .filter(|dir| !dir.starts_with('-'))
-        .context("usage: year DIR [ROWS_A_DAY]")?;
+        .context("usage: year DIR [ROWS_A_DAY [CLICKHOUSE_URL]]")?;
     let rows: usize = arguments
         .next()
         .map_or(Ok(10_000), |text| text.parse())
@@ -46,7 +48,18 @@ async fn main() -> Result<()> {
     if is_new {
         fill(&lake, rows).await?;
     }
-    ask(lake).await
+    let from_lake = ask("lake", &newest_of_lake(&lake).await?).await?;
+    if let Some(url) = arguments.next() {
+        let settings = WarehouseSettings {
+            url,
+            database: format!("year_{}", std::process::id()),
+            ..WarehouseSettings::default()
+        };
+        let from_clickhouse =
+            ask("ClickHouse", &newest_of_clickhouse(lake, &settings).await?).await?;
+        anyhow::ensure!(from_lake == from_clickhouse, "the answers differ");
+    }
+    Ok(())
 }
 
 async fn fill(lake: &Lake, rows: usize) -> Result<()> {
@@ -116,29 +129,52 @@ fn some_day(spec: &TableSpec, day: i64, rows: usize, dice: &mut StdRng) -> Resul
     Ok(RecordBatch::try_new(Arc::clone(&spec.schema), batch)?)
 }
 
-async fn ask(lake: Lake) -> Result<()> {
+async fn newest_of_lake(lake: &Lake) -> Result<Snapshot> {
     let view = lake.table(ROLLUP)?.view();
-    let (rows, bytes) = view
-        .files
-        .iter()
-        .fold((0, 0), |(r, b), f| (r + f.rows, b + f.size));
+    let rows: i64 = view.files.iter().map(|file| file.rows).sum();
+    let bytes: i64 = view.files.iter().map(|file| file.size).sum();
     println!(
         "{rows} rows in {} files, {} MB",
         view.files.len(),
         bytes / 1_000_000
     );
     let began = Instant::now();
-    let mut hot = Hot::new(lake, held());
+    let mut hot = Hot::new(lake.clone(), held());
     let (version, tables) = hot.refresh().await?.context("the lake is empty")?;
+    let (took, held) = (began.elapsed().as_secs_f64(), hot.size() / 1_000_000);
+    println!("loaded from the lake in {took:.2} s, {held} MB held");
+    snapshot(version, &tables).await
+}
+
+async fn newest_of_clickhouse(lake: Lake, settings: &WarehouseSettings) -> Result<Snapshot> {
+    let specs: Vec<TableSpec> = lake.tables().map(|table| table.spec().clone()).collect();
+    let began = Instant::now();
+    let mut follower = Follower::start(Server::new(settings)?, lake).await?;
+    follower.pass().await?;
     println!(
-        "loaded in {:.2} s, {} MB held",
-        began.elapsed().as_secs_f64(),
-        hot.size() / 1_000_000
+        "copied to ClickHouse in {:.2} s",
+        began.elapsed().as_secs_f64()
     );
-    let now = Utc::now();
+    let began = Instant::now();
+    let mut warm = Warm::new(Server::new(settings)?, held(), &specs)?;
+    let (version, tables) = warm.refresh().await?.context("ClickHouse is empty")?;
+    println!(
+        "loaded from ClickHouse in {:.2} s",
+        began.elapsed().as_secs_f64()
+    );
+    snapshot(version, &tables).await
+}
+
+async fn snapshot(version: u64, tables: &SessionContext) -> Result<Snapshot> {
     let catalog = Arc::new(Catalog::builtin()?);
-    let snapshot = Snapshot::publish(version, &tables, catalog, now, now).await?;
+    let now = Utc::now();
+    Ok(Snapshot::publish(version, tables, catalog, now, now).await?)
+}
+
+/// Asks everything once, and gives the rows of all answers.
+async fn ask(from: &str, snapshot: &Snapshot) -> Result<Vec<Vec<Row>>> {
     let rankings = Rankings::embedded(Policy::default())?;
+    let mut answers = Vec::new();
     for period in Period::ALL {
         let mut took: Vec<(Duration, String)> = Vec::new();
         for board in rankings.names() {
@@ -158,17 +194,18 @@ async fn ask(lake: Lake) -> Result<()> {
                     .await?;
                 anyhow::ensure!(!ranking.rows.is_empty(), "{board} is empty");
                 took.push((began.elapsed(), format!("{board} by {}", metric.as_str())));
+                answers.push(ranking.rows);
             }
         }
         took.sort();
         let (median, (most, which)) = (took[took.len() / 2].0, &took[took.len() - 1]);
         println!(
-            "{:<6} {} questions, median {:.0} ms, slowest {:.0} ms ({which})",
+            "{from}, {:<6} {} questions, median {:.0} ms, slowest {:.0} ms ({which})",
             period.as_str(),
             took.len(),
             median.as_secs_f64() * 1e3,
             most.as_secs_f64() * 1e3
         );
     }
-    Ok(())
+    Ok(answers)
 }

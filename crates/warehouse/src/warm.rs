@@ -124,7 +124,7 @@ impl Warm {
                         None => {
                             let mut folding = Folding::new(&shape, first, &mut plan);
                             for day in &plan.settled {
-                                let rows = self.server.read(&shape.spec, Some(&day.day)).await?;
+                                let rows = self.server.read(&shape.source, Some(&day.day)).await?;
                                 folding.add(Day::clone(day), shape.fit(rows).await?).await?;
                             }
                             folding.finish().await?
@@ -139,7 +139,7 @@ impl Warm {
                     let batches = match self.loaded.remove(&key) {
                         Some((of, batches)) if of == *day => batches,
                         _ => {
-                            let batches = self.server.read(&shape.spec, Some(&day.day)).await?;
+                            let batches = self.server.read(&shape.source, Some(&day.day)).await?;
                             shape.fit(batches).await?
                         }
                     };
@@ -152,6 +152,11 @@ impl Warm {
             context
                 .register_table(held.name.as_str(), Arc::new(table))
                 .map_err(LakeError::from)?;
+            for (name, rows) in shape.dimensions()? {
+                context
+                    .register_batch(&name, rows)
+                    .map_err(LakeError::from)?;
+            }
         }
         self.loaded = kept;
         self.folded = kept_folded;

@@ -3,7 +3,7 @@
 use crate::stage::Stage;
 use datafusion::execution::context::SessionContext;
 use tidemark_insight::{Rankings, register_catalog_rows};
-use tidemark_lake::{Held, Hot, TableSpec};
+use tidemark_lake::{Hot, TableSpec};
 use tidemark_rollup::erase;
 use tidemark_tests::warehouse::is_wanted;
 use tidemark_tests::{Dice, cases};
@@ -39,28 +39,17 @@ async fn rankings_are_the_same_from_both() {
         while stage.worker.step().await.unwrap() {}
         assert_eq!(stage.differences().await, [""; 0]);
     }
-    let names = stage
-        .folder
-        .pipelines
-        .iter()
-        .map(|pipeline| pipeline.spec().name.clone());
-    let mut hot = Hot::new(stage.folder.lake.clone(), names.collect());
+    let mut hot = Hot::new(stage.folder.lake.clone(), cases::held());
     let (_, lake) = hot.refresh().await.unwrap().unwrap();
 
     let server = Server::new(&stage.engine.settings()).unwrap();
-    let held: Vec<Held> = stage
-        .folder
-        .pipelines
-        .iter()
-        .map(|p| p.spec().name.clone().into())
-        .collect();
     let specs: Vec<TableSpec> = stage
         .folder
         .pipelines
         .iter()
         .map(|p| p.spec().clone())
         .collect();
-    let mut warm = Warm::new(server, held, &specs).unwrap();
+    let mut warm = Warm::new(server, cases::held(), &specs).unwrap();
     let (_, warehouse) = warm.refresh().await.unwrap().unwrap();
     assert!(
         warm.refresh().await.unwrap().is_none(),

@@ -5,13 +5,12 @@ use arrow::array::{ArrayRef, BooleanArray, Int64Array, StringArray, TimestampMic
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use chrono::{DateTime, Duration, TimeZone, Utc};
-use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidemark_insight::{
     AuthorRow, Metric, ModelRow, Policy, ProviderRow, Ranking, RankingQuery, Rankings,
-    register_catalog_rows,
+    register_catalog_rows, register_volumes,
 };
 
 /// One partial of `accounts_by_day`.
@@ -114,14 +113,7 @@ pub fn context_in(zone: &str, facts: &[Fact]) -> SessionContext {
         RecordBatch::try_new(Arc::clone(&schema), columns).unwrap()
     };
     let (left, right) = facts.split_at(facts.len() / 2);
-    let table = MemTable::try_new(
-        Arc::clone(&schema),
-        vec![vec![batch(left)], vec![batch(right)]],
-    )
-    .unwrap();
-    context
-        .register_table("accounts_by_day", Arc::new(table))
-        .unwrap();
+    register_volumes(&context, &[batch(left), batch(right)]).unwrap();
     register_catalog_rows(&context, models(), authors(), providers()).unwrap();
     context
 }
