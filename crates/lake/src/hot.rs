@@ -180,17 +180,17 @@ impl Hot {
                     kept_folded.insert(key, folded);
                 }
                 let key = |path: &str| format!("{}/{path}", held.name);
-                let paths = apart.iter().map(|file| file.path.clone());
-                let new = paths.filter(|path| !self.loaded.contains_key(&key(path)));
-                let new = shape.read_all(&store, new.collect());
-                let new: Vec<_> = new.try_collect().await?;
-                self.loaded
-                    .extend(new.into_iter().map(|(path, rows)| (key(&path), rows)));
+                let (mut files, mut new) = (Vec::new(), Vec::new());
                 for file in apart {
-                    let key = key(&file.path);
-                    let batches = self.loaded.remove(&key).unwrap_or_default();
+                    match self.loaded.remove(&key(&file.path)) {
+                        Some(batches) => files.push((file.path.clone(), batches)),
+                        None => new.push(file.path.clone()),
+                    }
+                }
+                files.extend(shape.read_all(&store, new).try_collect::<Vec<_>>().await?);
+                for (path, batches) in files {
                     rows.extend(batches.iter().cloned());
-                    kept.insert(key, batches);
+                    kept.insert(key(&path), batches);
                 }
             }
             let rows = MemTable::try_new(Arc::clone(&shape.spec.schema), vec![rows])?;
