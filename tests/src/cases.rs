@@ -25,9 +25,11 @@ pub fn update() -> bool {
 /// What boards and statistics read, with every day by itself: for questions of times that are not now.
 pub fn held() -> Vec<Held> {
     let held = held_together().into_iter();
-    held.map(|held| Held {
-        begins: Vec::new(),
-        ..held
+    held.map(|mut held| {
+        for cut in &mut held.cuts {
+            cut.begins = Vec::new();
+        }
+        held
     })
     .collect()
 }

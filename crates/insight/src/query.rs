@@ -161,12 +161,14 @@ impl Window {
         }
     }
 
-    /// How many days before today the windows begin that questions can be about: those of the periods, and the equal ones before
-    /// them that boards of growth compare with.
-    pub fn begins() -> Vec<u32> {
-        let days = Period::ALL.iter().filter_map(|period| period.days());
-        days.flat_map(|days| (0..=COMPARED).map(move |windows| (days - 1 + windows * days) as u32))
-            .collect()
+    /// How many days before today the windows begin that questions about a period look at: its own, and the equal ones before it that
+    /// boards of growth compare with. One without a beginning is all of the past, and today.
+    pub(crate) fn begins(period: Period) -> Vec<u32> {
+        let Some(days) = period.days() else {
+            return vec![0];
+        };
+        let begins = (0..=COMPARED).map(|windows| days - 1 + windows * days);
+        begins.map(|days| days as u32).collect()
     }
 
     /// Microseconds at which the rows of the window begin and, exclusively, end.

@@ -6,7 +6,7 @@ use crate::ranking::{Meta, Ranking};
 use crate::session::{fresh, plan, text, time};
 use crate::shape::{self, expect_columns};
 use crate::source::Snapshot;
-use crate::volumes::{FLOWS, VOLUMES};
+use crate::volumes::{FLOWS, VOLUMES, volumes_of};
 use crate::{InsightError, decode};
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
@@ -189,7 +189,7 @@ impl Rankings {
         let parameters = self.parameters(query, by, &window, compares(sql));
 
         let board = plan(context, &query.ranking, sql, &parameters).await?;
-        let steps = steps_over(context, board).await?;
+        let steps = steps_over(context, board, query.period).await?;
         // A view would be planned and run again for every mention.
         for (step, result, _) in KEPT_STEPS {
             let frame = plan(&steps, step, self.boards.step(step)?, &parameters).await?;
@@ -245,7 +245,7 @@ impl Rankings {
                 .create_physical_plan()
                 .await
                 .map_err(InsightError::sql(name))?;
-            let steps = steps_over(context, board).await?;
+            let steps = steps_over(context, board, query.period).await?;
             let kept = KEPT_STEPS.map(|(step, result, columns)| (step, columns, Some(result)));
             let last = [(FOLD, shape::ROWS, None), (TOTALS, shape::IN_ALL, None)];
             for (step, columns, result) in kept.into_iter().chain(last) {
@@ -329,11 +329,12 @@ fn mentions(sql: &str, parameter: &str) -> bool {
 async fn steps_over(
     context: &SessionContext,
     board: DataFrame,
+    period: Period,
 ) -> Result<SessionContext, InsightError> {
     let steps = fresh(context).map_err(InsightError::sql(CELLS))?;
     register(&steps, BOARD, board.into_view())?;
-    for table in [FLOWS, VOLUMES] {
-        let rows = context.table_provider(table).await;
+    for (table, of) in [(FLOWS, FLOWS.to_owned()), (VOLUMES, volumes_of(period))] {
+        let rows = context.table_provider(of.as_str()).await;
         register(&steps, table, rows.map_err(InsightError::sql(CELLS))?)?;
     }
     Ok(steps)

@@ -1,15 +1,17 @@
 //! What boards count: `accounts_by_day`, with numbers for its keys. `volumes` says what an account used of a flow on a day, `flows`
 //! what a flow is: an app's requests for a model to a provider. Who the accounts are is told to no board.
+//!
+//! There is a table of volumes for each period, with the days that no question about that period tells apart as one.
 
 use crate::InsightError;
-use crate::query::Window;
+use crate::query::{Period, Window};
 use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use chrono::Utc;
 use datafusion::datasource::MemTable;
 use datafusion::execution::context::SessionContext;
 use std::sync::Arc;
-use tidemark_lake::{Dimension, Held, LakeError, Merge, Shape, TableSpec};
+use tidemark_lake::{Cut, Dimension, Held, LakeError, Merge, Shape, TableSpec};
 
 const ROLLUP: &str = "accounts_by_day";
 pub(crate) const VOLUMES: &str = "volumes";
@@ -17,16 +19,26 @@ pub(crate) const FLOWS: &str = "flows";
 const FLOW: &[&str] = &["app", "model", "variant", "provider", "simulated"];
 const ACCOUNT: &[&str] = &["account_id"];
 
-/// What is held of the rollup: days that no window tells apart as one.
+/// Where what is asked about a period is counted.
+pub(crate) fn volumes_of(period: Period) -> String {
+    format!("{VOLUMES}_{}", period.as_str())
+}
+
+/// What is held of the rollup.
 pub(crate) fn held() -> Held {
+    let cuts = Period::ALL.iter().map(|period| Cut {
+        name: volumes_of(*period),
+        begins: Window::begins(*period),
+        is_endless: period.days().is_none(),
+    });
     let dimensions = vec![
         Dimension::new("flow", FLOW).with_table(FLOWS),
         Dimension::new("account", ACCOUNT),
     ];
-    Held::by_windows(VOLUMES, ROLLUP, Window::begins()).numbered(dimensions)
+    Held::by_windows(VOLUMES, ROLLUP, cuts.collect()).numbered(dimensions)
 }
 
-/// Puts rows with the columns of `accounts_by_day` where boards read them, each batch as a partition.
+/// Puts rows with the columns of `accounts_by_day` where boards read them, whatever the period, each batch as a partition.
 ///
 /// # Errors
 /// A column is missing, the batches differ in their columns, or the tables are there already.
@@ -52,17 +64,15 @@ pub fn register_volumes(
     let rows = rows
         .collect::<Result<Vec<_>, LakeError>>()
         .map_err(failed)?;
-    let volumes = MemTable::try_new(Arc::clone(&shape.spec.schema), rows);
-    let mut tables = vec![(
-        VOLUMES.to_owned(),
-        volumes.map_err(LakeError::from).map_err(failed)?,
-    )];
-    for (name, rows) in shape.dimensions().map_err(failed)? {
-        let table = MemTable::try_new(rows.schema(), vec![vec![rows]]);
-        tables.push((name, table.map_err(LakeError::from).map_err(failed)?));
-    }
-    for (name, table) in tables {
-        let done = context.register_table(name.as_str(), Arc::new(table));
+    let volumes = Period::ALL.iter().map(|period| {
+        let schema = Arc::clone(&shape.spec.schema);
+        (volumes_of(*period), schema, rows.clone())
+    });
+    let dimensions = shape.dimensions().map_err(failed)?.into_iter();
+    let dimensions = dimensions.map(|(name, rows)| (name, rows.schema(), vec![vec![rows]]));
+    for (name, schema, rows) in volumes.chain(dimensions) {
+        let done = MemTable::try_new(schema, rows)
+            .and_then(|table| context.register_table(name.as_str(), Arc::new(table)));
         done.map_err(LakeError::from).map_err(failed)?;
     }
     Ok(())

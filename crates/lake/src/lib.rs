@@ -12,7 +12,9 @@ mod erase;
 mod erasures;
 mod error;
 mod files;
+mod held;
 mod hot;
+mod kept;
 mod maintain;
 mod merge;
 mod offsets;
@@ -31,7 +33,9 @@ pub use erase::Found;
 pub use erasures::Erased;
 pub use error::LakeError;
 pub use files::{DataFile, conform, date_text};
-pub use hot::{Held, Hot, Part, Shape};
+pub use held::{Cut, Held, Part, Shape};
+pub use hot::Hot;
+pub use kept::Kept;
 pub use maintain::{Upkeep, UpkeepReport};
 pub use merge::merged;
 pub use offsets::{Log, Offsets};
@@ -39,7 +43,6 @@ pub use place::{Bucket, BucketAddress, Place};
 pub use spec::{
     DEAD_LETTERS, ERASURES, EVENTS, INTAKE, Merge, MergeFn, TableSpec, stored_type, timestamp,
 };
-pub use stretch::{Folded, Folding, Plan, Stretch, Stretches};
 pub use table::{Table, TableView, Written};
 
 use arrow::array::RecordBatch;

@@ -2,14 +2,12 @@
 
 use crate::schema::LEDGER;
 use crate::{Server, WarehouseError};
-use arrow::array::RecordBatch;
 use chrono::{DateTime, NaiveDate, Utc};
-use datafusion::datasource::MemTable;
 use datafusion::execution::context::{SessionConfig, SessionContext};
+use futures::{StreamExt, stream};
 use serde::Deserialize;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use tidemark_lake::{Folded, Folding, Held, LakeError, Shape, TableSpec, date_text, sketch};
+use tidemark_lake::{Held, Kept, LakeError, Shape, TableSpec, date_text, sketch};
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -34,10 +32,7 @@ impl Day {
 pub struct Warm {
     server: Server,
     held: Vec<(Held, TableSpec)>,
-    /// By name of the held table and day.
-    loaded: HashMap<(String, String), (Day, Vec<RecordBatch>)>,
-    /// By name of the held table and first day.
-    folded: HashMap<(String, i64), Folded<Day>>,
+    kept: Kept<Day>,
     days: Vec<Day>,
     today: NaiveDate,
     generation: u64,
@@ -65,8 +60,7 @@ impl Warm {
         Ok(Self {
             server,
             held,
-            loaded: HashMap::new(),
-            folded: HashMap::new(),
+            kept: Kept::default(),
             days: Vec::new(),
             today: NaiveDate::MIN,
             generation: 0,
@@ -103,74 +97,36 @@ impl Warm {
         let context =
             SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
         sketch::register(&context);
-        let by_table = by_table(&days);
-        let (mut kept, mut kept_folded) = (HashMap::new(), HashMap::new());
+        let mut kept = Kept::default();
         for (held, spec) in &self.held {
             let shape = Shape::of(held, spec, now);
             let since = shape.since_us.map(|us| date_text(us.div_euclid(DAY_US)));
-            let mut rows = Vec::new();
-            let days = by_table.get(held.table.as_str()).into_iter().flatten();
-            let days = days
-                .copied()
-                .filter(|day| since.as_ref().is_none_or(|since| day.day >= *since));
-            for stretch in shape.stretches.split(days, |day| day.number()) {
-                let mut apart = stretch.of;
-                if let Some(first) = stretch.several {
-                    let key = (held.name.clone(), first);
-                    let known = self.folded.remove(&key);
-                    let mut plan = Folded::plan(known, apart, |day| Day::clone(day));
-                    let folded = match plan.folded.take() {
-                        Some(folded) => folded,
-                        None => {
-                            let mut folding = Folding::new(&shape, first, &mut plan);
-                            for day in &plan.settled {
-                                let rows = self.server.read(&shape.source, Some(&day.day)).await?;
-                                folding.add(Day::clone(day), shape.fit(rows).await?).await?;
-                            }
-                            folding.finish().await?
-                        }
-                    };
-                    apart = plan.beside;
-                    rows.extend(folded.rows().iter().cloned());
-                    kept_folded.insert(key, folded);
-                }
-                for day in apart {
-                    let key = (held.name.clone(), day.day.clone());
-                    let batches = match self.loaded.remove(&key) {
-                        Some((of, batches)) if of == *day => batches,
-                        _ => {
-                            let batches = self.server.read(&shape.source, Some(&day.day)).await?;
-                            shape.fit(batches).await?
-                        }
-                    };
-                    rows.extend(batches.iter().cloned());
-                    kept.insert(key, (day.clone(), batches));
-                }
+            let of = days.iter().filter(|day| day.lake_table == held.table);
+            let of = of.filter(|day| since.as_ref().is_none_or(|since| day.day >= *since));
+            let of = of.map(|day| (day.number(), day.clone()));
+            let read = |days: Vec<Day>| {
+                let (shape, server) = (&shape, &self.server);
+                stream::iter(days).then(move |day| async move {
+                    let rows = server.read(&shape.source, Some(&day.day)).await?;
+                    Ok::<_, WarehouseError>((day, shape.fit(rows).await?))
+                })
+            };
+            let tables = kept.tables(&mut self.kept, held, &shape, of.collect(), read);
+            for (name, table) in tables.await? {
+                context
+                    .register_table(name.as_str(), Arc::new(table))
+                    .map_err(LakeError::from)?;
             }
-            let table = MemTable::try_new(Arc::clone(&shape.spec.schema), vec![rows])
-                .map_err(LakeError::from)?;
-            context
-                .register_table(held.name.as_str(), Arc::new(table))
-                .map_err(LakeError::from)?;
             for (name, rows) in shape.dimensions()? {
                 context
                     .register_batch(&name, rows)
                     .map_err(LakeError::from)?;
             }
         }
-        self.loaded = kept;
-        self.folded = kept_folded;
+        self.kept = kept;
         self.days = days;
         self.today = today;
         self.generation += 1;
         Ok(Some((self.generation, context)))
     }
-}
-
-fn by_table(days: &[Day]) -> BTreeMap<&str, Vec<&Day>> {
-    let mut by_table: BTreeMap<&str, Vec<&Day>> = BTreeMap::new();
-    for day in days {
-        by_table.entry(&day.lake_table).or_default().push(day);
-    }
-    by_table
 }
