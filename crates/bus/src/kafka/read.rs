@@ -1,7 +1,8 @@
 //! One member of the group that reads the topic.
 //!
 //! A thread asks the client for records and puts them aside until the worker takes them. When the group gives partitions, nothing
-//! is read before the worker has said from where; when it takes them, what was put aside goes.
+//! is read before the worker has said from where; when it takes them, what was put aside goes. That thread alone tells the client
+//! where to begin: a record that it asked for before is then never taken for one from there.
 
 use super::aside::Aside;
 use super::framing::Unframing;
@@ -26,6 +27,10 @@ use tokio::sync::watch;
 /// Bytes put aside at most; more stays with the brokers.
 const ASIDE: usize = 32 << 20;
 const POLL: Duration = Duration::from_millis(100);
+/// While the worker looks where to begin.
+const SOON: Duration = Duration::from_millis(10);
+/// Bytes that are put aside at once: taking turns with the worker for each record costs more than the record.
+const AT_ONCE: usize = 256 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 type Offsets = BTreeMap<u32, u64>;
@@ -65,6 +70,8 @@ struct State {
     given: Vec<u32>,
     /// The client waits to be told where to begin.
     asked: bool,
+    /// Where, once the worker has said.
+    begins: Option<TopicPartitionList>,
     lanes: BTreeMap<u32, Lane>,
     bytes: usize,
     failed: Option<KafkaError>,
@@ -95,6 +102,7 @@ impl Shared {
         state.change += 1;
         state.asked = given.is_some();
         state.given = given.unwrap_or_default();
+        state.begins = None;
         state.lanes.clear();
         state.bytes = 0;
         drop(state);
@@ -106,6 +114,29 @@ impl Shared {
     fn again(&self) {
         let given = self.state().given.clone();
         self.change((!given.is_empty()).then_some(given));
+    }
+
+    /// Puts records aside that were read after `change`, unless there was another one since.
+    fn put(&self, change: u64, records: Vec<(u32, Record)>) {
+        let mut state = self.state();
+        if state.change != change {
+            return;
+        }
+        let mut is_news = false;
+        for (partition, record) in records {
+            let Some(lane) = state.lanes.get_mut(&partition) else {
+                continue;
+            };
+            is_news |= lane.reads.is_empty();
+            lane.end = record.offset + 1;
+            let bytes = record.payload.len();
+            lane.reads.push_back(Read::Record(record));
+            state.bytes += bytes;
+        }
+        drop(state);
+        if is_news {
+            self.tell();
+        }
     }
 }
 
@@ -206,10 +237,7 @@ impl TopicReader {
             self.began = change;
             state.lanes = lanes;
             state.bytes = 0;
-            // Under the lock: what is taken away just now must not be asked for after that.
-            if std::mem::take(&mut state.asked) {
-                self.client.assign(&list)?;
-            }
+            state.begins = state.asked.then_some(list);
         }
         Ok(())
     }
@@ -372,32 +400,47 @@ impl Drop for TopicReader {
 fn pump(client: &BaseConsumer<Member>, shared: &Shared) {
     let mut last = String::new();
     while !shared.stop.load(Ordering::Relaxed) {
-        if shared.state().bytes >= ASIDE {
+        let mut state = shared.state();
+        if state.bytes >= ASIDE {
+            drop(state);
             thread::sleep(Duration::from_millis(5));
             continue;
         }
-        match client.poll(POLL) {
-            None => {}
-            Some(Ok(message)) => {
-                let payload = message.payload().unwrap_or_default();
-                let record = Record {
-                    offset: message.offset() as u64,
-                    appended_at_us: message.timestamp().to_millis().unwrap_or(0) * 1000,
-                    payload: Bytes::copy_from_slice(payload),
-                };
-                let mut state = shared.state();
-                let mut first = false;
-                if let Some(lane) = state.lanes.get_mut(&(message.partition() as u32)) {
-                    first = lane.reads.is_empty();
-                    lane.end = record.offset + 1;
-                    lane.reads.push_back(Read::Record(record));
-                    state.bytes += payload.len();
-                }
+        if let Some(begins) = state.begins.take() {
+            // Under the lock: what is taken away just now must not be asked for after that.
+            if let Err(error) = client.assign(&begins) {
+                state.failed = Some(error);
                 drop(state);
-                if first {
-                    shared.tell();
-                }
+                shared.tell();
+                return;
             }
+            state.asked = false;
+        }
+        let (change, asked) = (state.change, state.asked);
+        drop(state);
+
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        let mut polled = client.poll(if asked { SOON } else { POLL });
+        while let Some(Ok(message)) = &polled {
+            let payload = message.payload().unwrap_or_default();
+            let record = Record {
+                offset: message.offset() as u64,
+                appended_at_us: message.timestamp().to_millis().unwrap_or(0) * 1000,
+                payload: Bytes::copy_from_slice(payload),
+            };
+            bytes += payload.len();
+            records.push((message.partition() as u32, record));
+            if bytes >= AT_ONCE {
+                break;
+            }
+            polled = client.poll(Duration::ZERO);
+        }
+        // What comes while the worker has not said where to begin is of before.
+        if !asked && !records.is_empty() {
+            shared.put(change, records);
+        }
+        match polled {
+            None | Some(Ok(_)) => {}
             Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
                 shared.state().failed = Some(KafkaError::MessageConsumptionFatal(code));
                 shared.tell();
@@ -475,6 +518,29 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 mod tests {
     use super::*;
 
+    fn record(offset: u64) -> Record {
+        Record {
+            offset,
+            appended_at_us: 0,
+            payload: Bytes::from_static(b"event"),
+        }
+    }
+
+    /// What the client had in hand when the partitions went and came again is of the old place, and must not stand in the new one.
+    #[test]
+    fn what_was_read_before_a_change_is_not_put_aside() {
+        let shared = Shared::default();
+        let lane = |state: &mut State| state.lanes.insert(0, Lane::default());
+        lane(&mut shared.state());
+        let before = shared.state().change;
+        shared.put(before, vec![(0, record(7)), (1, record(3))]);
+        assert_eq!((shared.state().bytes, shared.state().lanes[&0].end), (5, 8));
+        shared.change(Some(vec![0]));
+        lane(&mut shared.state());
+        shared.put(before, vec![(0, record(8))]);
+        assert_eq!((shared.state().bytes, shared.state().lanes[&0].end), (0, 0));
+    }
+
     /// Records may come between the moment at which a worker looks how far it goes and the one at which it takes them.
     #[test]
     fn what_is_left_behind_is_news() -> Result<(), TopicError> {
@@ -482,17 +548,10 @@ mod tests {
             brokers: "127.0.0.1:9".to_owned(),
             ..KafkaSettings::default()
         })?;
-        let record = |offset| {
-            Read::Record(Record {
-                offset,
-                appended_at_us: 0,
-                payload: Bytes::from_static(b"event"),
-            })
-        };
         let lane = Lane {
             position: 0,
             end: 2,
-            reads: [record(0), record(1)].into(),
+            reads: [record(0), record(1)].map(Read::Record).into(),
         };
         reader.shared.state().lanes.insert(0, lane);
         let mut news = reader.news();
