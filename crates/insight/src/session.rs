@@ -47,7 +47,11 @@ pub(crate) fn text(text: &str) -> ScalarValue {
 
 /// A session of the same engine, runtime and functions, with no tables: those of the other one are no one else's business.
 pub(crate) fn fresh(context: &SessionContext) -> Done<SessionContext> {
+    let mut config = context.copied_config();
+    // Tables are small and in memory: what a second pass over a plan finds takes longer to find than it saves.
+    config.options_mut().optimizer.max_passes = 1;
     let state = SessionStateBuilder::new_from_existing(context.state())
+        .with_config(config)
         .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
         .build();
     let names = state.config_options().catalog.clone();

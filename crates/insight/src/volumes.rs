@@ -31,9 +31,10 @@ pub(crate) fn held() -> Held {
         begins: Window::begins(*period),
         is_endless: period.days().is_none(),
     });
+    // In this order: rows of one account stand side by side, and what sums them finds their sums in the cache.
     let dimensions = vec![
-        Dimension::new("flow", FLOW).with_table(FLOWS),
         Dimension::new("account", ACCOUNT),
+        Dimension::new("flow", FLOW).with_table(FLOWS),
     ];
     Held::by_windows(VOLUMES, ROLLUP, cuts.collect()).numbered(dimensions)
 }

@@ -6,7 +6,7 @@ use crate::files::{self, DAY_US, DataFile};
 use crate::merge::merged;
 use crate::spec::{Merge, TableSpec};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
-use arrow::compute::unary;
+use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch, unary};
 use arrow::datatypes::{Schema, TimestampMicrosecondType};
 use chrono::{DateTime, Utc};
 use datafusion::execution::context::{SessionConfig, SessionContext};
@@ -202,13 +202,24 @@ impl Shape {
         dimension::number(rows, &self.dimensions, &self.spec.schema)
     }
 
-    /// Rows as rows of one day.
+    /// Rows as rows of one day, in the order of their keys. As one batch: those of one aggregation share buffers with room to spare.
     pub(crate) async fn fold(
         &self,
         rows: Vec<RecordBatch>,
         day: i64,
-    ) -> Result<Vec<RecordBatch>, LakeError> {
-        self.coarsen(rows, |_| day * DAY_US).await
+    ) -> Result<RecordBatch, LakeError> {
+        let rows = self.coarsen(rows, |_| day * DAY_US).await?;
+        let rows = concat_batches(&self.spec.schema, &rows)?;
+        let Merge::ByKey { keys, .. } = &self.spec.merge else {
+            return Ok(rows);
+        };
+        let columns = keys.iter().flat_map(|key| rows.column_by_name(key));
+        let columns = columns.map(|values| SortColumn {
+            values: Arc::clone(values),
+            options: None,
+        });
+        let order = lexsort_to_indices(&columns.collect::<Vec<_>>(), None)?;
+        Ok(take_record_batch(&rows, &order)?)
     }
 
     /// Windows moved to where others are, and the rows that then have one key as one row.

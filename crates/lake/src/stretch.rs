@@ -3,7 +3,6 @@
 use crate::error::LakeError;
 use crate::held::{Cut, Shape};
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 
@@ -192,8 +191,6 @@ impl<'a, K: Hash + Eq> Folding<'a, K> {
     async fn fold(&mut self) -> Result<(), LakeError> {
         let rows = std::mem::take(&mut self.rows);
         let rows = self.shape.fold(rows, self.day).await?;
-        // Batches of one aggregation share buffers with room to spare; one batch has what it needs.
-        let rows = concat_batches(&self.shape.spec.schema, &rows)?;
         self.held = rows.num_rows();
         self.rows = vec![rows];
         self.waiting = 0;
