@@ -228,6 +228,7 @@ impl Table {
     ) -> Result<(), LakeError> {
         let (files, adds): (Vec<_>, Vec<_>) = self.write_all(rows).await?.0.into_iter().unzip();
         let mut delta = self.delta.lock().await;
+        let mut has_failed = false;
         while self.lacks(from, to)? {
             let actions = adds.iter().cloned().map(Action::Add).collect();
             let done = self
@@ -238,6 +239,13 @@ impl Table {
             match done {
                 // The other one may have been of any partition: look again, and only then try again.
                 Err(LakeError::Conflict { .. }) => self.catch_up(&mut delta).await?,
+                // The library looks at the log before and after it commits, and it may be such a look that failed (see `look`): whether
+                // the rows are in is for the log to say.
+                Err(error) if !has_failed => {
+                    tracing::warn!(table = self.spec.name, %error, "a commit failed; the log is asked whether it is in");
+                    has_failed = true;
+                    self.catch_up(&mut delta).await?;
+                }
                 done => return done,
             }
         }
@@ -423,8 +431,16 @@ impl Table {
         let done = CommitBuilder::from(properties)
             .with_actions(actions)
             .build(Some(&state), delta.log_store(), operation)
-            .await
-            .map_err(fail)?;
+            .await;
+        let done = match done {
+            Ok(done) => done,
+            Err(error) => {
+                // It may be in all the same, and then has to be forced to the disk like any other.
+                touched.push(format!("_delta_log/{:020}.json", state.version() + 1));
+                self.distrust(touched);
+                return Err(fail(error));
+            }
+        };
         fail_point!("lake::after_commit", |_| std::process::abort());
         let version = done.version();
         delta.state = Some(done.snapshot());

@@ -103,3 +103,29 @@ async fn a_listing_may_leave_an_entry_out() -> Result {
     assert_eq!(known(&follower)?, known(&writer)?);
     Ok(())
 }
+
+/// Nor does a commit fail, or count twice, whose own look at the log meets such a listing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_may_meet_such_a_listing() -> Result {
+    let folder = tempfile::tempdir()?;
+    let writer = open(folder.path()).await?;
+    append(&writer, 0..1).await?;
+    let entry = |version: u64| {
+        let name = format!("rows/_delta_log/{version:020}.json");
+        folder.path().join(name)
+    };
+    let after_next = entry(4);
+    std::fs::copy(entry(1), &after_next)?;
+    let whole_again = tokio::task::spawn_blocking(move || {
+        std::thread::sleep(Duration::from_millis(25));
+        std::fs::remove_file(after_next)
+    });
+    let (from, to) = (Offsets::from([(1, 0)]), Offsets::from([(1, 1)]));
+    let table = writer.table("rows")?;
+    table.append_between(&[rows(1)?], &from, &to).await?;
+    whole_again.await??;
+    let (version, offsets, files) = known(&writer)?;
+    assert_eq!((version, offsets.get(&1), files.len()), (2, Some(&1), 4));
+    assert_eq!(known(&writer)?, known(&open(folder.path()).await?)?);
+    Ok(())
+}
