@@ -531,14 +531,18 @@ mod tests {
     fn what_was_read_before_a_change_is_not_put_aside() {
         let shared = Shared::default();
         let lane = |state: &mut State| state.lanes.insert(0, Lane::default());
+        let aside = || {
+            let state = shared.state();
+            (state.bytes, state.lanes[&0].end)
+        };
         lane(&mut shared.state());
         let before = shared.state().change;
         shared.put(before, vec![(0, record(7)), (1, record(3))]);
-        assert_eq!((shared.state().bytes, shared.state().lanes[&0].end), (5, 8));
+        assert_eq!(aside(), (5, 8));
         shared.change(Some(vec![0]));
         lane(&mut shared.state());
         shared.put(before, vec![(0, record(8))]);
-        assert_eq!((shared.state().bytes, shared.state().lanes[&0].end), (0, 0));
+        assert_eq!(aside(), (0, 0));
     }
 
     /// Records may come between the moment at which a worker looks how far it goes and the one at which it takes them.
