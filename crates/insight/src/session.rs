@@ -48,7 +48,7 @@ pub(crate) fn text(text: &str) -> ScalarValue {
 /// A session of the same engine, runtime and functions, with no tables: those of the other one are no one else's business.
 pub(crate) fn fresh(context: &SessionContext) -> Done<SessionContext> {
     let mut config = context.copied_config();
-    // Tables are small and in memory: what a second pass over a plan finds takes longer to find than it saves.
+    // A second pass over a plan changes no answer, and planning is most of a small one's time.
     config.options_mut().optimizer.max_passes = 1;
     let state = SessionStateBuilder::new_from_existing(context.state())
         .with_config(config)

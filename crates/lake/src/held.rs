@@ -73,23 +73,19 @@ impl From<String> for Held {
 impl Held {
     /// Part of a table, under a name of its own.
     pub fn part(name: &str, table: &str, part: Part) -> Self {
-        let mut held = Self::from(table.to_owned());
-        held.name = name.to_owned();
-        for cut in &mut held.cuts {
-            cut.name = name.to_owned();
-        }
         Self {
+            table: table.to_owned(),
             part: Some(part),
-            ..held
+            ..Self::from(name.to_owned())
         }
     }
 
     /// A table that has windows of a day, cut for the questions that are asked of it.
     pub fn by_windows(name: &str, table: &str, cuts: Vec<Cut>) -> Self {
         Self {
-            name: name.to_owned(),
+            table: table.to_owned(),
             cuts,
-            ..Self::from(table.to_owned())
+            ..Self::from(name.to_owned())
         }
     }
 
