@@ -262,11 +262,16 @@ impl WorkerProcess {
     }
 
     /// Sends it away; it commits what it has read, and leaves the group.
+    pub fn send_away(&mut self) {
+        drop(self.orders.take());
+    }
+
+    /// Sends it away, and waits until it has left.
     ///
     /// # Errors
     /// When it does not end well.
     pub fn leave(mut self) -> Result {
-        drop(self.orders.take());
+        self.send_away();
         match self.wait(Duration::from_secs(60))? {
             Some(status) if status.success() => Ok(()),
             status => Err(format!("a worker that was sent away ended with {status:?}").into()),

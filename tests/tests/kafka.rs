@@ -30,6 +30,8 @@ use tidemark_tests::{Dice, Result, size, traffic};
 const PARTITIONS: u32 = 6;
 /// After the last fault everything is in within this time.
 const SETTLE: Duration = Duration::from_secs(60);
+/// How often one joins and another leaves, at the end.
+const CHURN: Duration = Duration::from_secs(2);
 /// Steps of a worker at which it is killed; each of the lake's is passed once for each table.
 const POINTS: [(&str, u64); 9] = [
     ("rollup::after_poll", 20),
@@ -318,16 +320,22 @@ fn come_and_go(stage: &Stage) {
         thread::sleep(Duration::from_millis(500));
         alive(&mut workers);
     }
-    // The group has hardly given the partitions when it has to give them again.
-    let churn = Duration::from_secs(size("TIDEMARK_KAFKA_CHURN_S", 6));
-    let began = Instant::now();
-    while began.elapsed() < churn {
-        thread::sleep(Duration::from_secs(2));
+    // One comes and one is told to go, however long the one before takes to leave: the group has hardly given the partitions when it has
+    // to give them again.
+    let turns = (size("TIDEMARK_KAFKA_CHURN_S", 6) / CHURN.as_secs()) as u32;
+    let (began, mut leaving) = (Instant::now(), Vec::new());
+    for turn in 1..=turns {
+        thread::sleep((CHURN * turn).saturating_sub(began.elapsed()));
         let fresh = stage.worker("").unwrap();
         let at = dice.below(workers.len() as u64) as usize;
-        std::mem::replace(&mut workers[at], fresh).leave().unwrap();
-        left += 1;
+        let mut old = std::mem::replace(&mut workers[at], fresh);
+        old.send_away();
+        leaving.push(old);
         alive(&mut workers);
+    }
+    let churned = began.elapsed();
+    for worker in leaving {
+        worker.leave().unwrap();
     }
     let book = publisher.stop();
     delivered(&forwarder).unwrap();
@@ -336,14 +344,14 @@ fn come_and_go(stage: &Stage) {
         worker.leave().unwrap();
     }
     eprintln!(
-        "{at_points} kills at steps, {at_random} at random, {left} left and joined, {freezes} frozen: {events} events exactly once, \
-         lag 0 after {lag:.1?}"
+        "{at_points} kills at steps, {at_random} at random, {left} left and joined, {freezes} frozen, {turns} joined and left in \
+         {churned:.0?}: {events} events exactly once, lag 0 after {lag:.1?}"
     );
     assert!(events > 0);
     // Every fault fired.
     let each = POINTS.len() as u64 * at_each;
     assert_eq!((at_points, at_random), (each, kills));
-    assert!(left >= kills);
+    assert_eq!(left, kills);
 }
 
 /// With a schema registry, messages have Confluent's framing, others' clients can send, and a registry that is away is waited for.
