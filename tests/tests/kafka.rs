@@ -320,38 +320,47 @@ fn come_and_go(stage: &Stage) {
         thread::sleep(Duration::from_millis(500));
         alive(&mut workers);
     }
-    // One comes and one is told to go, however long the one before takes to leave: the group has hardly given the partitions when it has
-    // to give them again.
-    let turns = (size("TIDEMARK_KAFKA_CHURN_S", 6) / CHURN.as_secs()) as u32;
-    let (began, mut leaving) = (Instant::now(), Vec::new());
-    for turn in 1..=turns {
-        thread::sleep((CHURN * turn).saturating_sub(began.elapsed()));
-        let fresh = stage.worker("").unwrap();
-        let at = dice.below(workers.len() as u64) as usize;
-        let mut old = std::mem::replace(&mut workers[at], fresh);
-        old.send_away();
-        leaving.push(old);
-        alive(&mut workers);
-    }
-    let churned = began.elapsed();
-    for worker in leaving {
-        worker.leave().unwrap();
-    }
+    let churn = Duration::from_secs(size("TIDEMARK_KAFKA_CHURN_S", 6));
+    let leaving = take_turns(stage, &mut workers, churn, &mut dice);
+    let turns = leaving.len();
     let book = publisher.stop();
     delivered(&forwarder).unwrap();
     let (events, lag) = stage.must_hold(&book).unwrap();
-    for worker in workers {
+    for worker in leaving.into_iter().chain(workers) {
         worker.leave().unwrap();
     }
     eprintln!(
         "{at_points} kills at steps, {at_random} at random, {left} left and joined, {freezes} frozen, {turns} joined and left in \
-         {churned:.0?}: {events} events exactly once, lag 0 after {lag:.1?}"
+         {churn:.0?}: {events} events exactly once, lag 0 after {lag:.1?}"
     );
     assert!(events > 0);
     // Every fault fired.
     let each = POINTS.len() as u64 * at_each;
     assert_eq!((at_points, at_random), (each, kills));
     assert_eq!(left, kills);
+}
+
+/// One comes and one is told to go, however long the one before takes to leave: the group has hardly given the partitions when it has to
+/// give them again. Those that were told to go.
+fn take_turns(
+    stage: &Stage,
+    workers: &mut [WorkerProcess],
+    length: Duration,
+    dice: &mut Dice,
+) -> Vec<WorkerProcess> {
+    let (began, mut leaving) = (Instant::now(), Vec::new());
+    let mut turn = CHURN;
+    while turn <= length {
+        thread::sleep(turn.saturating_sub(began.elapsed()));
+        let fresh = stage.worker("").unwrap();
+        let at = dice.below(workers.len() as u64) as usize;
+        let mut old = std::mem::replace(&mut workers[at], fresh);
+        old.send_away();
+        leaving.push(old);
+        alive(workers);
+        turn += CHURN;
+    }
+    leaving
 }
 
 /// With a schema registry, messages have Confluent's framing, others' clients can send, and a registry that is away is waited for.
